@@ -1,0 +1,30 @@
+// swift-tools-version: 6.1
+import PackageDescription
+
+// One box of docs/architecture.md is one target here; a target may import what its line names and nothing else.
+let publicHeaders = CSetting.unsafeFlags(["-I", Context.packageDirectory + "/include"])
+let importsHeaders = SwiftSetting.unsafeFlags(["-Xcc", "-I" + Context.packageDirectory + "/include"])
+let warnings: [SwiftSetting] =
+    Context.environment["HERMES_WARNINGS_AS_ERRORS"] == nil ? [] : [.unsafeFlags(["-warnings-as-errors"])]
+
+func swift(_ name: String, _ dependencies: [Target.Dependency], path: String? = nil) -> Target {
+    .target(name: name, dependencies: dependencies, path: path, swiftSettings: [importsHeaders] + warnings)
+}
+
+func tests(_ name: String, _ dependencies: [Target.Dependency], resources: [Resource]? = nil) -> Target {
+    .testTarget(name: name, dependencies: dependencies, resources: resources, swiftSettings: [importsHeaders] + warnings)
+}
+
+let package = Package(
+    name: "hermes",
+    products: [],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
+    ],
+    targets: [
+        .target(name: "CHermes", cSettings: [publicHeaders], linkerSettings: [.linkedLibrary("dl"), .linkedLibrary("pthread")]),
+        swift("HermesModel", []),
+    ],
+    swiftLanguageModes: [.v6],
+    cLanguageStandard: .c11
+)

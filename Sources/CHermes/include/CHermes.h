@@ -1,0 +1,9 @@
+/* What Swift sees of libhermes: the public headers and the parts a node needs. */
+#ifndef CHERMES_H
+#define CHERMES_H
+
+#include <hermes/client.h>
+#include <hermes/module.h>
+#include <hermes/segment.h>
+
+#endif

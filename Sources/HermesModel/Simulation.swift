@@ -1,0 +1,192 @@
+/// A validated configuration: what a simulation *is*, before anything runs.
+public struct Simulation: Sendable {
+    /// Matches `[A-Za-z0-9_-]{1,64}`.
+    public var name: String
+    /// The folder that relative paths of desk modules start from, absolute.
+    public var baseDirectory: String
+    public var hosts: [Host]
+    /// In file order.
+    public var modules: [Module]
+    public var wires: [Wire]
+    public var execution: Execution
+    public var server: Server
+
+    public init(
+        name: String = "sim", baseDirectory: String, hosts: [Host] = [], modules: [Module] = [], wires: [Wire] = [],
+        execution: Execution = Execution(), server: Server = Server()
+    ) {
+        self.name = name
+        self.baseDirectory = baseDirectory
+        self.hosts = hosts
+        self.modules = modules
+        self.wires = wires
+        self.execution = execution
+        self.server = server
+    }
+}
+
+/// A machine with a `hermes-node`.
+public struct Host: Sendable {
+    public var name: String
+    /// `tcp://ADDRESS:PORT` or `ipc://PATH`.
+    public var endpoint: String
+    /// The node's public key, 40 Z85 characters.
+    public var key: String?
+    /// Where peers reach the node when not at `endpoint`.
+    public var mirror: String?
+    public var location: SourceLocation
+
+    public init(name: String, endpoint: String, key: String? = nil, mirror: String? = nil, location: SourceLocation) {
+        self.name = name
+        self.endpoint = endpoint
+        self.key = key
+        self.mirror = mirror
+        self.location = location
+    }
+}
+
+/// A process (or shared object) that computes.
+public struct Module: Sendable {
+    public enum Kind: String, Sendable { case process, inproc, script }
+
+    public var name: String
+    public var kind: Kind
+    /// The executable, shared object or script. Absolute for desk modules, as written for modules of a named host.
+    public var program: String
+    public var arguments: [String]
+    /// In file order.
+    public var environment: [(name: String, value: String)]
+    /// Absolute for desk modules; nil: the folder of the configuration.
+    public var workingDirectory: String?
+    /// The module's own configuration file. Absolute for desk modules.
+    public var configuration: String?
+    /// Nil: the desk.
+    public var host: String?
+    /// Steps per simulated second; nil: the base rate.
+    public var rateHz: Double?
+    /// Seconds; 0 waits for ever; nil: the execution's.
+    public var stepTimeoutSeconds: Double?
+    public var signals: [SignalSettings]
+    /// Of the module's name.
+    public var location: SourceLocation
+    /// Of `rate_hz`, where given.
+    public var rateLocation: SourceLocation?
+
+    public init(
+        name: String, kind: Kind, program: String, arguments: [String] = [],
+        environment: [(name: String, value: String)] = [], workingDirectory: String? = nil,
+        configuration: String? = nil, host: String? = nil, rateHz: Double? = nil, stepTimeoutSeconds: Double? = nil,
+        signals: [SignalSettings] = [], location: SourceLocation, rateLocation: SourceLocation? = nil
+    ) {
+        self.name = name
+        self.kind = kind
+        self.program = program
+        self.arguments = arguments
+        self.environment = environment
+        self.workingDirectory = workingDirectory
+        self.configuration = configuration
+        self.host = host
+        self.rateHz = rateHz
+        self.stepTimeoutSeconds = stepTimeoutSeconds
+        self.signals = signals
+        self.location = location
+        self.rateLocation = rateLocation
+    }
+}
+
+/// What a configuration says of a signal; keys not given keep what the module announced.
+public struct SignalSettings: Sendable {
+    /// Local name, without the module.
+    public var name: String
+    public var type: SignalType?
+    public var unit: String?
+    public var writable: Bool?
+    public var published: Bool?
+    public var location: SourceLocation
+    /// Of `type`, where given.
+    public var typeLocation: SourceLocation?
+
+    public init(
+        name: String, type: SignalType? = nil, unit: String? = nil, writable: Bool? = nil, published: Bool? = nil,
+        location: SourceLocation, typeLocation: SourceLocation? = nil
+    ) {
+        self.name = name
+        self.type = type
+        self.unit = unit
+        self.writable = writable
+        self.published = published
+        self.location = location
+        self.typeLocation = typeLocation
+    }
+}
+
+/// A configured connection. One `*` in both signal names makes it a bulk wire.
+public struct Wire: Sendable {
+    public var source: SignalName
+    public var destination: SignalName
+    public var gain: Double
+    public var offset: Double
+    public var sourceLocation: SourceLocation
+    public var destinationLocation: SourceLocation
+
+    public init(
+        source: SignalName, destination: SignalName, gain: Double = 1, offset: Double = 0,
+        sourceLocation: SourceLocation, destinationLocation: SourceLocation
+    ) {
+        self.source = source
+        self.destination = destination
+        self.gain = gain
+        self.offset = offset
+        self.sourceLocation = sourceLocation
+        self.destinationLocation = destinationLocation
+    }
+
+    public var isBulk: Bool { source.signal.utf8.contains(UInt8(ascii: "*")) }
+}
+
+/// How frames follow each other.
+public struct Execution: Sendable {
+    public enum Mode: String, Sendable, CaseIterable, Codable {
+        case realtime, afap
+        case singleFrame = "single_frame"
+    }
+
+    public var mode: Mode
+    /// Frames per simulated second.
+    public var rateHz: Double
+    /// Simulated seconds; nil: until stopped.
+    public var endTime: Double?
+    /// Phases in order, each the names of its modules; every module stands in exactly one.
+    public var schedule: [[String]]
+    /// True when the file gave no schedule and `schedule` is the one phase of every module.
+    public var isDefaultSchedule: Bool
+    /// Seconds; 0 waits for ever.
+    public var stepTimeoutSeconds: Double
+
+    public init(
+        mode: Mode = .afap, rateHz: Double = 100, endTime: Double? = nil, schedule: [[String]] = [],
+        isDefaultSchedule: Bool = true, stepTimeoutSeconds: Double = 5
+    ) {
+        self.mode = mode
+        self.rateHz = rateHz
+        self.endTime = endTime
+        self.schedule = schedule
+        self.isDefaultSchedule = isDefaultSchedule
+        self.stepTimeoutSeconds = stepTimeoutSeconds
+    }
+}
+
+/// The telemetry server's settings.
+public struct Server: Sendable {
+    public var enabled: Bool
+    public var host: String
+    public var port: Int
+    public var telemetryHz: Double
+
+    public init(enabled: Bool = false, host: String = "127.0.0.1", port: Int = 8765, telemetryHz: Double = 60) {
+        self.enabled = enabled
+        self.host = host
+        self.port = port
+        self.telemetryHz = telemetryHz
+    }
+}
