@@ -23,7 +23,9 @@ let package = Package(
     ],
     targets: [
         .target(name: "CHermes", cSettings: [publicHeaders], linkerSettings: [.linkedLibrary("dl"), .linkedLibrary("pthread")]),
+        .systemLibrary(name: "CYAML", pkgConfig: "yaml-0.1", providers: [.apt(["libyaml-dev"])]),
         swift("HermesModel", []),
+        swift("HermesConfiguration", ["HermesModel", "CYAML"]),
     ],
     swiftLanguageModes: [.v6],
     cLanguageStandard: .c11
