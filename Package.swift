@@ -20,6 +20,7 @@ let package = Package(
     products: [],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
+        .package(url: "https://github.com/HdrHistogram/hdrhistogram-swift", from: "0.2.0"),
     ],
     targets: [
         // The weak main belongs to modules, not to our programs; inproc modules find hermes_* in the program itself.
@@ -38,6 +39,10 @@ let package = Package(
         swift(
             "HermesNode",
             ["HermesModel", "HermesPlan", "HermesProtocol", "HermesBackplane", "CHermes", "CKeeper"]),
+        swift(
+            "HermesCoordinator",
+            ["HermesModel", "HermesPlan", "HermesProtocol", .product(name: "Histogram", package: "hdrhistogram-swift")]),
+        swift("HermesRecorder", ["HermesModel", "HermesPlan", "HermesProtocol"]),
     ],
     swiftLanguageModes: [.v6],
     cLanguageStandard: .c11

@@ -43,7 +43,7 @@ public final class EmbeddedNode: NodeSession {
     private var segment: Segment?
     private let lossTarget = Monitor<Segment?>(nil)
     private var executor: FrameExecutor?
-    private var overrides: [(slot: Int, value: Double)] = []
+    private var overrides: [(slot: Int, bits: UInt64)] = []
 
     /// - Parameter keeper: forked by the caller before it had threads; the node ends it.
     public init(
@@ -135,11 +135,12 @@ public final class EmbeddedNode: NodeSession {
         }
     }
 
-    public func stage(overrides: [(slot: Int, value: Double)]) throws {
+    public func stage(overrides: [(slot: Int, bits: UInt64)]) throws {
         self.overrides = overrides
         for index in plan!.stageOrder { try stage(index) }
         beginAtFrameZero()
         executor = makeExecutor()
+        hermes_thread_wakes_precisely()
         let segment = segment!
         lossTarget.with { $0 = segment }
         for index in recordOrder where plan!.modules[index].isFree {
@@ -159,7 +160,7 @@ public final class EmbeddedNode: NodeSession {
     }
 
     private func beginAtFrameZero() {
-        for (slot, value) in overrides { segment!.store(value, in: slot) }
+        for (slot, bits) in overrides { segment!.slots[slot] = bits }
         segment!.deliverAll()
         segment!.publish(frame: 0, time: 0)
     }

@@ -12,7 +12,7 @@ public protocol NodeSession: AnyObject {
     /// Makes the segment and initialises the modules.
     func prepare(_ plan: Plan) throws
     /// Stages the modules, stores `overrides` over what they said and delivers every wire: frame 0.
-    func stage(overrides: [(slot: Int, value: Double)]) throws
+    func stage(overrides: [(slot: Int, bits: UInt64)]) throws
     /// Runs one frame; returns when it is complete.
     func step(frame: UInt64) throws
     /// Resets the modules, stores the same overrides and opens an epoch at frame 0.
