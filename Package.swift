@@ -42,6 +42,14 @@ let package = Package(
         swift(
             "HermesCoordinator",
             ["HermesModel", "HermesPlan", "HermesProtocol", .product(name: "Histogram", package: "hdrhistogram-swift")]),
+        .executableTarget(
+            name: "hermes",
+            dependencies: [
+                "HermesModel", "HermesConfiguration", "HermesPlan", "HermesProtocol", "HermesNode", "HermesCoordinator",
+                "HermesRecorder", "CHermes", "CKeeper",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            exclude: ["Templates"], swiftSettings: [importsHeaders] + warnings),
         swift("HermesRecorder", ["HermesModel", "HermesPlan", "HermesProtocol"]),
     ],
     swiftLanguageModes: [.v6],

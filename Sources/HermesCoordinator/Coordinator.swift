@@ -55,6 +55,14 @@ public final class Coordinator: @unchecked Sendable {
         mailbox.post(.stop)
     }
 
+    public var isInterrupted: Bool { interrupted.load(ordering: .relaxed) }
+
+    /// Ends the run without waiting for the frame under way or for modules that have not answered. From any thread.
+    public func abandon() {
+        interrupted.store(true, ordering: .relaxed)
+        node.abandon()
+    }
+
     /// The whole run, on the calling thread, which should be its own.
     /// - Throws: `ConfigurationError` when the announced signals don't fit the configuration; everything else that can
     ///   go wrong is in the summary.

@@ -5,6 +5,7 @@ import HermesBackplane
 import HermesModel
 import HermesPlan
 import HermesProtocol
+import Synchronization
 
 /// One host's modules and segment, driven by direct call on the thread that runs the frames.
 public final class EmbeddedNode: NodeSession {
@@ -43,6 +44,7 @@ public final class EmbeddedNode: NodeSession {
     private var segment: Segment?
     private let lossTarget = Monitor<Segment?>(nil)
     private var executor: FrameExecutor?
+    private let isAbandoned = Atomic<Bool>(false)
     private var overrides: [(slot: Int, bits: UInt64)] = []
 
     /// - Parameter keeper: forked by the caller before it had threads; the node ends it.
@@ -227,6 +229,22 @@ public final class EmbeddedNode: NodeSession {
     public func sleep(seen: UInt32, until deadline: UInt64) -> Bool { segment!.sleep(seen: seen, until: deadline) }
     public func raiseAttention() { lossTarget.with { $0?.raiseAttention() } }
 
+    public func abandon() {
+        isAbandoned.store(true, ordering: .relaxed)
+        supervisor?.records.with { _ in }
+        lossTarget.with { $0?.raiseFault() }
+    }
+
+    /// Should this process be killed, the keeper cuts the file after its last whole row.
+    public func protectRecording(_ path: String) {
+        var absolute = path
+        if !path.hasPrefix("/"), let here = getcwd(nil, 0) {
+            absolute = String(cString: here) + "/" + path
+            free(here)
+        }
+        keeper_register(&processKeeper, Int32(KEEPER_TRIM), absolute)
+    }
+
     public func show(_ state: SegmentPhase) {
         segment!.setState(state == .running ? .running : .paused)
         lifecycles.with { lifecycles in
@@ -333,6 +351,7 @@ public final class EmbeddedNode: NodeSession {
         let record = Int(processes[index]!.id)
         let waitsForEver = (simulation.modules[index].stepTimeoutSeconds ?? simulation.execution.stepTimeoutSeconds) == 0
         func look(_ records: inout [ProcessRecord]) -> Awaited<Result>? {
+            if isAbandoned.load(ordering: .relaxed) { return .lost }
             if let result = body(&records[record]) { return .result(result) }
             let seen = records[record]
             return seen.exitStatus != nil || seen.launchError != nil || seen.rubbish != nil ? .lost : nil
@@ -377,6 +396,7 @@ public final class EmbeddedNode: NodeSession {
             return statusFailure(index, segment!.status(ofModule: index), reason(of: index), frame: frame)
         }
         if let index = recordOrder.first(where: { isLost($0) }) { return lost(index, frame: frame) }
+        if isAbandoned.load(ordering: .relaxed) { return abandoned(frame) }
         return RunFailure(.protocolError, host: Self.hostName, frame: frame, cause: "the barrier failed for no known reason")
     }
 
@@ -386,6 +406,7 @@ public final class EmbeddedNode: NodeSession {
     }
 
     private func lost(_ index: Int, frame: UInt64?) -> RunFailure {
+        if isAbandoned.load(ordering: .relaxed) { return abandoned(frame) }
         lifecycles.with { _ = $0[index].handle(.fail) }
         let seen = record(index) { $0 }
         if let rubbish = seen.rubbish { return failure(.protocolError, index, rubbish, frame: frame) }
@@ -401,6 +422,10 @@ public final class EmbeddedNode: NodeSession {
         }
         let before = seen.announcement == nil && !seen.isFree ? " before it announced its signals" : ""
         return failure(.exit, index, "exited with code \(keeper_status_code(status))\(before)", frame: frame)
+    }
+
+    private func abandoned(_ frame: UInt64?) -> RunFailure {
+        RunFailure(.refused, frame: frame, cause: "interrupted while waiting for modules")
     }
 
     private func callFailure(_ index: Int, _ call: String, _ status: Int32, _ reason: String) -> RunFailure {
