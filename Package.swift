@@ -26,6 +26,10 @@ let package = Package(
         .systemLibrary(name: "CYAML", pkgConfig: "yaml-0.1", providers: [.apt(["libyaml-dev"])]),
         swift("HermesModel", []),
         swift("HermesConfiguration", ["HermesModel", "CYAML"]),
+        tests("HermesModelTests", ["HermesModel"]),
+        tests(
+            "HermesConfigurationTests", ["HermesConfiguration", "HermesModel"],
+            resources: [.copy("Malformed"), .copy("Valid"), .copy("Desk")]),
     ],
     swiftLanguageModes: [.v6],
     cLanguageStandard: .c11

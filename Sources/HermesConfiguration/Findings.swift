@@ -6,7 +6,7 @@ final class Findings {
     private var diagnostics: [Diagnostic] = []
     private(set) var hasErrors = false
     /// A search for a near name costs time per candidate: after so many a file is past guessing.
-    private var comparisonsLeft = 1_000_000
+    private var comparisonsLeft = 200_000
 
     init(file: String) {
         self.file = file

@@ -4,6 +4,8 @@ struct Fields {
     let mark: Mark
     let findings: Findings
     private let entries: [Node.Entry]
+    /// Known keys that unknown ones were likely meant to be.
+    private var misspelt: Set<String> = []
 
     /// Nil, and reported, when `node` is no mapping. `what` is what the mapping describes, for messages.
     init?(_ node: Node, _ keySet: KeySet, of what: String, findings: Findings) {
@@ -19,13 +21,15 @@ struct Fields {
             return nil
         }
         for entry in entries where !keySet.keys.contains(entry.key) {
-            let near = findings.suggestion(for: entry.key, among: keySet.keys)
-            let known = keySet.keys.map(quoted).joined(separator: ", ")
-            findings.error(
-                entry.keyMark,
-                "unknown key \(quoted(entry.key)) in \(keySet.owner)\(near.isEmpty ? "; it takes \(known)" : near)")
+            let near = findings.nearest(to: entry.key, among: keySet.keys)
+            if let near { misspelt.insert(near) }
+            let hint = near.map { "did you mean \(quoted($0))?" } ?? "it takes \(keySet.keys.map(quoted).joined(separator: ", "))"
+            findings.error(entry.keyMark, "unknown key \(quoted(entry.key)) in \(keySet.owner); \(hint)")
         }
     }
+
+    /// True when a key is neither there nor, by the look of it, misspelt: a misspelt key is one fault, not two.
+    func lacks(_ key: String) -> Bool { !has(key) && !misspelt.contains(key) }
 
     func has(_ key: String) -> Bool { entry(key) != nil }
 

@@ -13,7 +13,7 @@ struct SignalDecoder {
 
     private func decode(_ node: Node) -> SignalSettings? {
         guard let fields = Fields(node, .signal, of: "a signal", findings: findings) else { return nil }
-        if !fields.has("name") { findings.error(fields.mark, "a signal has no `name`") }
+        if fields.lacks("name") { findings.error(fields.mark, "a signal has no `name`") }
         let name = fields.text("name")
         let type = type(fields)
         let unit = fields.text("unit")

@@ -28,7 +28,7 @@ struct SimulationDecoder {
     private func checkVersion(_ fields: Fields) {
         let wanted = "version: \"\(Self.version)\""
         guard let node = fields.node("version") else {
-            if !fields.has("version") { findings.error(fields.mark, "`version` is missing; write `\(wanted)`") }
+            if fields.lacks("version") { findings.error(fields.mark, "`version` is missing; write `\(wanted)`") }
             return
         }
         guard case .scalar(let scalar) = node.content, scalar.meaning != .null else {
@@ -58,7 +58,7 @@ struct SimulationDecoder {
     private func decodeModules(_ fields: Fields, into draft: inout SimulationDraft) {
         guard fields.has("modules") else {
             draft.modulesAreUnreadable = true
-            findings.error(fields.mark, "`modules` is missing; a simulation needs at least one module")
+            if fields.lacks("modules") { findings.error(fields.mark, "`modules` is missing; a simulation needs at least one module") }
             return
         }
         guard let entries = fields.mapping("modules") else {

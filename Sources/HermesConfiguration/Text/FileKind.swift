@@ -3,13 +3,18 @@ import HermesModel
 
 /// What stands at a path, links followed; found without opening it.
 enum FileKind: Equatable {
-    case regular, directory, fifo, device, socket, missing
+    case regular, directory, fifo, device, socket, danglingLink, missing
     case failure(String)
 
     init(path: String) {
         var status = stat()
         guard stat(path, &status) == 0 else {
-            self = errno == ENOENT || errno == ENOTDIR ? .missing : .failure(errorText(errno))
+            let cause = errno
+            guard cause == ENOENT || cause == ENOTDIR else {
+                self = .failure(errorText(cause))
+                return
+            }
+            self = lstat(path, &status) == 0 ? .danglingLink : .missing
             return
         }
         switch status.st_mode & S_IFMT {
@@ -29,6 +34,7 @@ enum FileKind: Equatable {
         case .fifo: "a FIFO"
         case .device: "a device"
         case .socket: "a socket"
+        case .danglingLink: "a link that leads nowhere"
         case .missing: "missing"
         case .failure(let reason): reason
         }

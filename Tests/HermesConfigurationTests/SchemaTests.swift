@@ -1,0 +1,44 @@
+import Foundation
+import Testing
+
+@testable import HermesConfiguration
+
+/// docs/hermes.schema.json, which editors use, has the reader's keys and no others.
+@Suite struct SchemaTests {
+    private let schema: [String: Any]
+
+    init() throws {
+        let sources = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
+        let data = try Data(contentsOf: sources.appendingPathComponent("docs/hermes.schema.json"))
+        schema = try #require(try JSONSerialization.jsonObject(with: data) as? [String: Any])
+    }
+
+    private func object(_ path: String...) throws -> [String: Any] {
+        try path.reduce(schema) { try #require($0[$1] as? [String: Any], "no `\($1)`") }
+    }
+
+    @Test func keys() throws {
+        let mappings: [(KeySet, [String: Any])] = try [
+            (.simulation, schema), (.host, object("$defs", "host")), (.module, object("$defs", "module")),
+            (.signal, object("$defs", "signal")), (.wire, object("$defs", "wire")), (.execution, object("$defs", "execution")),
+            (.server, object("$defs", "server")),
+        ]
+        for (keySet, mapping) in mappings {
+            let properties = try #require(mapping["properties"] as? [String: [String: Any]])
+            #expect(Set(properties.keys) == Set(keySet.keys), "\(keySet.owner)")
+            #expect(mapping["additionalProperties"] as? Bool == false, "\(keySet.owner)")
+            #expect(properties.values.allSatisfy { $0["description"] is String }, "\(keySet.owner)")
+        }
+        #expect(try object("$defs").filter { ($0.value as? [String: Any])?["properties"] != nil }.count == mappings.count - 1)
+    }
+
+    @Test func words() throws {
+        func words(_ definition: String, _ key: String) throws -> [String] {
+            try #require(try object("$defs", definition, "properties", key)["enum"] as? [String])
+        }
+        #expect(try words("module", "type") == ["process", "inproc", "script"])
+        #expect(try words("signal", "type") == ["f64", "f32", "i64", "i32", "bool"])
+        #expect(try words("execution", "mode") == ["realtime", "afap", "single_frame"])
+        #expect(try object("properties", "version")["const"] as? String == SimulationDecoder.version)
+    }
+}
