@@ -41,6 +41,15 @@ final class Findings {
         nearest(to: name, among: candidates).map { "; did you mean \(quoted($0))?" } ?? ""
     }
 
+    /// "; did you mean `x`?" for a missing file, among what stands in its folder; or "".
+    func suggestion(forMissing path: String) -> String {
+        guard comparisonsLeft > 0 else { return "" }
+        let (name, others) = FileKind.neighbours(of: path)
+        // Reading a folder costs more than comparing names, even when it is empty.
+        comparisonsLeft -= 1_000
+        return suggestion(for: name, among: others)
+    }
+
     /// All findings in file order, each once: what is reached through several aliases is still one fault.
     var sorted: [Diagnostic] {
         var seen: Set<Diagnostic> = []

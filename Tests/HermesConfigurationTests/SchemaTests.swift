@@ -1,15 +1,18 @@
 import Foundation
+import HermesModel
 import Testing
 
 @testable import HermesConfiguration
+
+private let documentation = URL(fileURLWithPath: #filePath)
+    .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent().appendingPathComponent("docs")
 
 /// docs/hermes.schema.json, which editors use, has the reader's keys and no others.
 @Suite struct SchemaTests {
     private let schema: [String: Any]
 
     init() throws {
-        let sources = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
-        let data = try Data(contentsOf: sources.appendingPathComponent("docs/hermes.schema.json"))
+        let data = try Data(contentsOf: documentation.appendingPathComponent("hermes.schema.json"))
         schema = try #require(try JSONSerialization.jsonObject(with: data) as? [String: Any])
     }
 
@@ -40,5 +43,32 @@ import Testing
         #expect(try words("signal", "type") == ["f64", "f32", "i64", "i32", "bool"])
         #expect(try words("execution", "mode") == ["realtime", "afap", "single_frame"])
         #expect(try object("properties", "version")["const"] as? String == SimulationDecoder.version)
+    }
+}
+
+/// The configurations in docs/configuration.md are right but for the files they name, and every key is explained there.
+@Suite struct DocumentationTests {
+    private let page: String
+
+    init() throws {
+        page = try String(contentsOf: documentation.appendingPathComponent("configuration.md"), encoding: .utf8)
+    }
+
+    @Test func examples() throws {
+        let blocks = page.components(separatedBy: "```").filter { $0.hasPrefix("yaml\nversion") }
+        #expect(blocks.count == 2)
+        for block in blocks {
+            let error = try #require(throws: ConfigurationError.self) {
+                try ConfigurationReader.parse(
+                    text: Array(block.dropFirst(5).utf8), file: "doc", baseDirectory: Corpus.path("Desk/folder"))
+            }
+            #expect(error.diagnostics.allSatisfy { $0.message.contains("does not exist") }, "\(error)")
+        }
+    }
+
+    @Test func keys() {
+        for keySet in [KeySet.simulation, .host, .module, .signal, .wire, .execution, .server] {
+            for key in keySet.keys { #expect(page.contains("`\(key)`"), "\(keySet.owner)") }
+        }
     }
 }

@@ -40,7 +40,7 @@ struct FileCheck {
         switch kind {
         case .missing:
             let start = path.value.hasPrefix("/") ? "" : " (looked for from this file's folder)"
-            findings.error(path.mark, "\(subject) does not exist\(start)\(FileKind.nearName(path: full))")
+            findings.error(path.mark, "\(subject) does not exist\(start)\(findings.suggestion(forMissing: full))")
         case .failure(let reason):
             findings.error(path.mark, "\(subject) cannot be reached: \(reason)")
         case _ where kind != wanted:

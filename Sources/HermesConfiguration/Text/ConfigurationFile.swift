@@ -14,7 +14,7 @@ enum ConfigurationFile {
         // Looked at before it is opened: opening a FIFO or a device can block or set something off.
         switch FileKind(path: path) {
         case .regular: break
-        case .missing: throw refusal("no such file\(FileKind.nearName(path: path))")
+        case .missing: throw refusal("no such file\(Findings(file: path).suggestion(forMissing: path))")
         case .failure(let reason): throw refusal("the file cannot be read: \(reason)")
         case let kind: throw refusal("this is \(kind.noun), not a configuration file")
         }

@@ -1,5 +1,4 @@
 import Glibc
-import HermesModel
 
 /// What stands at a path, links followed; found without opening it.
 enum FileKind: Equatable {
@@ -40,12 +39,12 @@ enum FileKind: Equatable {
         }
     }
 
-    /// "; did you mean `x`?" when the folder of the missing file at `path` has a file of nearly its name.
-    static func nearName(path: String) -> String {
+    /// The name at the end of `path`, and the names of what stands in its folder.
+    static func neighbours(of path: String) -> (name: String, others: [String]) {
         let slash = path.utf8.lastIndex(of: UInt8(ascii: "/"))
         let folder = slash.map { $0 == path.startIndex ? "/" : String(path[..<$0]) } ?? "."
         let name = slash.map { String(path[path.index(after: $0)...]) } ?? path
-        guard let stream = opendir(folder) else { return "" }
+        guard let stream = opendir(folder) else { return (name, []) }
         defer { closedir(stream) }
         var names: [String] = []
         // Enough for any folder that people keep models in.
@@ -55,6 +54,6 @@ enum FileKind: Equatable {
             }
             if entryName != ".", entryName != ".." { names.append(entryName) }
         }
-        return didYouMean(name, among: names.sorted())
+        return (name, names.sorted())
     }
 }
