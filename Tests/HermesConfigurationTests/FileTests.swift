@@ -58,18 +58,23 @@ import Testing
 
     @Test func linkLoop() {
         symlink("loop.yaml", folder + "/loop.yaml")
-        #expect(refusal("loop.yaml") == "loop.yaml:1:1: error: the file cannot be read: Too many levels of symbolic links")
+        #expect(
+            refusal("loop.yaml") == "loop.yaml:1:1: error: the file cannot be read: Too many levels of symbolic links")
     }
 
     @Test func huge() throws {
         try write("huge.yaml", "")
         truncate(folder + "/huge.yaml", 16 << 20 + 1)
-        #expect(refusal("huge.yaml") == "huge.yaml:1:1: error: the file is larger than 16 MiB; wire many signals with bulk wires (`*`)")
+        #expect(
+            refusal("huge.yaml")
+                == "huge.yaml:1:1: error: the file is larger than 16 MiB; wire many signals with bulk wires (`*`)")
     }
 
     @Test func empty() throws {
         try write("empty.yaml", "")
-        #expect(refusal("empty.yaml") == "empty.yaml:1:1: error: the file is empty; a configuration needs `version` and `modules`")
+        #expect(
+            refusal("empty.yaml")
+                == "empty.yaml:1:1: error: the file is empty; a configuration needs `version` and `modules`")
     }
 
     /// Looking at a module's FIFO must not open it: there is nobody at its other end.

@@ -22,7 +22,8 @@ import Testing
             for _ in 0...(random.next() % 4) { mutate(&text, &random, corpus) }
             let before = clock.now
             do {
-                let (simulation, warnings) = try ConfigurationReader.parse(text: text, file: "fuzz", baseDirectory: desk)
+                let (simulation, warnings) = try ConfigurationReader.parse(
+                    text: text, file: "fuzz", baseDirectory: desk)
                 #expect(warnings.allSatisfy { $0.severity == .warning })
                 expectSound(simulation)
             } catch let error as ConfigurationError {
@@ -60,7 +61,10 @@ import Testing
     }
 
     private func mutate(_ text: inout [UInt8], _ random: inout Xorshift, _ corpus: [[UInt8]]) {
-        guard !text.isEmpty else { return text = [UInt8(ascii: "a")] }
+        guard !text.isEmpty else {
+            text = [UInt8(ascii: "a")]
+            return
+        }
         let place = Int(random.next() % UInt64(text.count))
         let length = min(Int(random.next() % 24), text.count - place)
         switch random.next() % 8 {
@@ -82,7 +86,8 @@ import Testing
     }
 
     private static let tokens = [
-        "[", "{", "- ", "? ", ": ", "&a ", "*a ", "<<: *engine\n", "!!str ", "\"", "'", "|\n", "#", "---\n", "...\n", "%YAML 1.2\n", "\t",
+        "[", "{", "- ", "? ", ": ", "&a ", "*a ", "<<: *engine\n", "!!str ", "\"", "'", "|\n", "#", "---\n", "...\n",
+        "%YAML 1.2\n", "\t",
         "1e400", ".nan", "-", "*", "~", "\r", "\u{85}", "\u{FEFF}", "\\0", "\0", "é", "  ", "\n",
     ]
 

@@ -23,7 +23,8 @@ private let documentation = URL(fileURLWithPath: #filePath)
     @Test func keys() throws {
         let mappings: [(KeySet, [String: Any])] = try [
             (.simulation, schema), (.host, object("$defs", "host")), (.module, object("$defs", "module")),
-            (.signal, object("$defs", "signal")), (.wire, object("$defs", "wire")), (.execution, object("$defs", "execution")),
+            (.signal, object("$defs", "signal")), (.wire, object("$defs", "wire")),
+            (.execution, object("$defs", "execution")),
             (.server, object("$defs", "server")),
         ]
         for (keySet, mapping) in mappings {
@@ -32,7 +33,9 @@ private let documentation = URL(fileURLWithPath: #filePath)
             #expect(mapping["additionalProperties"] as? Bool == false, "\(keySet.owner)")
             #expect(properties.values.allSatisfy { $0["description"] is String }, "\(keySet.owner)")
         }
-        #expect(try object("$defs").filter { ($0.value as? [String: Any])?["properties"] != nil }.count == mappings.count - 1)
+        #expect(
+            try object("$defs").filter { ($0.value as? [String: Any])?["properties"] != nil }.count == mappings.count
+                - 1)
     }
 
     @Test func words() throws {

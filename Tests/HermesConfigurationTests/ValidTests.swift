@@ -93,7 +93,10 @@ import Testing
     @Test func aliasesAndMergeKeys() throws {
         let modules = try read("aliases").modules
         #expect(modules.map(\.name) == ["left", "right", "third", "plain"])
-        #expect(modules.map(\.arguments) == [["--side", "left"], ["--side", "right"], ["--side", "third"], ["--side", "left"]])
+        #expect(
+            modules.map(\.arguments) == [
+                ["--side", "left"], ["--side", "right"], ["--side", "third"], ["--side", "left"],
+            ])
         #expect(modules.allSatisfy { $0.rateHz == 25 && $0.program.hasSuffix("/model") })
     }
 
@@ -120,14 +123,16 @@ import Testing
             """
         let (_, warnings) = try ConfigurationReader.parse(
             text: Array(text.utf8), file: "a.yaml", baseDirectory: Corpus.path("Desk"))
-        #expect(warnings.map(\.description) == [
-            "a.yaml:3:44: warning: `args` has no effect on a module of `type: inproc`: it runs inside its node"
-        ])
+        #expect(
+            warnings.map(\.description) == [
+                "a.yaml:3:44: warning: `args` has no effect on a module of `type: inproc`: it runs inside its node"
+            ])
     }
 
     /// 100 000 wires in a time that nobody notices; the bound is wide for slow, unoptimised builds.
     @Test(.timeLimit(.minutes(1))) func manyWires() throws {
-        var text = "version: \"0.2\"\nmodules:\n  a: { type: process, executable: model }\n  b: { type: process, executable: model }\nwiring:\n"
+        var text =
+            "version: \"0.2\"\nmodules:\n  a: { type: process, executable: model }\n  b: { type: process, executable: model }\nwiring:\n"
         for index in 0..<100_000 { text += "  - { src: a.output_\(index), dst: b.input_\(index), gain: 2 }\n" }
         let (simulation, _) = try ConfigurationReader.parse(
             text: Array(text.utf8), file: "many.yaml", baseDirectory: Corpus.path("Desk"))

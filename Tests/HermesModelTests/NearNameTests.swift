@@ -3,7 +3,8 @@ import Testing
 
 @Suite struct NearNameTests {
     @Test(arguments: [
-        ("icarsu", "icarus"), ("icaru", "icarus"), ("icaruss", "icarus"), ("ICARUS", "icarus"), ("incjetor", "injector"),
+        ("icarsu", "icarus"), ("icaru", "icarus"), ("icaruss", "icarus"), ("ICARUS", "icarus"),
+        ("incjetor", "injector"),
         ("f46", "f64"), ("bol", "bool"), ("x", "X"),
     ])
     func finds(name: String, candidate: String) {

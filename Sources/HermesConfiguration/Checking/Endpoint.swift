@@ -38,7 +38,9 @@ enum Endpoint: Equatable {
             address = rest[..<colon]
             behind = rest[colon...]
             if behind.dropFirst().contains(":") {
-                throw Fault(message: "\(quoted(text)) has more than one port; write an IPv6 address in brackets: `tcp://[::1]:7600`")
+                throw Fault(
+                    message:
+                        "\(quoted(text)) has more than one port; write an IPv6 address in brackets: `tcp://[::1]:7600`")
             }
             guard address == "*" || Address.isPlausible(String(address)) else {
                 throw Fault(message: "\(quoted(String(address))) in \(quoted(text)) is no address or host name")

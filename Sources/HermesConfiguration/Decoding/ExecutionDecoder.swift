@@ -24,7 +24,9 @@ struct ExecutionDecoder {
         guard let node = fields.node("schedule") else { return nil }
         guard case .sequence(let items) = node.content else {
             findings.error(
-                node.mark, "`schedule` must be a list of modules, not \(node.content.kindNoun); without it all modules run side by side")
+                node.mark,
+                "`schedule` must be a list of modules, not \(node.content.kindNoun); without it all modules run side by side"
+            )
             return nil
         }
         let phases = items.map { item in
@@ -34,7 +36,8 @@ struct ExecutionDecoder {
                 if case .sequence = member.content {
                     findings.error(
                         member.mark,
-                        "`schedule` nests deeper than two levels; it is a list of phases, each a module or a list of modules")
+                        "`schedule` nests deeper than two levels; it is a list of phases, each a module or a list of modules"
+                    )
                 }
                 return modules(member, fields)
             }

@@ -23,7 +23,9 @@ struct Fields {
         for entry in entries where !keySet.keys.contains(entry.key) {
             let near = findings.nearest(to: entry.key, among: keySet.keys)
             if let near { misspelt.insert(near) }
-            let hint = near.map { "did you mean \(quoted($0))?" } ?? "it takes \(keySet.keys.map(quoted).joined(separator: ", "))"
+            let hint =
+                near.map { "did you mean \(quoted($0))?" }
+                ?? "it takes \(keySet.keys.map(quoted).joined(separator: ", "))"
             findings.error(entry.keyMark, "unknown key \(quoted(entry.key)) in \(keySet.owner); \(hint)")
         }
     }
@@ -64,7 +66,9 @@ struct Fields {
     }
 
     func boolean(_ key: String) -> Bool? {
-        guard let node = node(key), let scalar = scalar(node, named: "`\(key)`", wanted: "`true` or `false`") else { return nil }
+        guard let node = node(key), let scalar = scalar(node, named: "`\(key)`", wanted: "`true` or `false`") else {
+            return nil
+        }
         if case .boolean(let value) = scalar.meaning { return value }
         wrong(node, "`\(key)`", "`true` or `false`", hint: booleanHint(scalar))
         return nil
@@ -80,7 +84,9 @@ struct Fields {
     }
 
     func integer(_ key: String) -> Located<Int>? {
-        guard let node = node(key), let scalar = scalar(node, named: "`\(key)`", wanted: "a whole number") else { return nil }
+        guard let node = node(key), let scalar = scalar(node, named: "`\(key)`", wanted: "a whole number") else {
+            return nil
+        }
         if case .integer(let value) = scalar.meaning { return Located(value: value, mark: node.mark) }
         wrong(node, "`\(key)`", "a whole number", hint: numberHint(scalar))
         return nil
@@ -97,7 +103,9 @@ struct Fields {
             return nil
         }
         guard range.contains(value) else {
-            let cause = value.isInfinite && !scalar.text.lowercased().contains("inf") ? "; it is too large for a 64-bit float" : ""
+            let cause =
+                value.isInfinite && !scalar.text.lowercased().contains("inf")
+                ? "; it is too large for a 64-bit float" : ""
             findings.error(node.mark, "`\(key)` must be \(range.noun), not \(quoted(scalar.text))\(cause)")
             return nil
         }
@@ -116,11 +124,14 @@ struct Fields {
     func choice<Choice: RawRepresentable>(_ key: String, among choices: [Choice]) -> Located<Choice>?
     where Choice.RawValue == String {
         guard let text = text(key) else { return nil }
-        if let choice = choices.first(where: { $0.rawValue == text.value }) { return Located(value: choice, mark: text.mark) }
+        if let choice = choices.first(where: { $0.rawValue == text.value }) {
+            return Located(value: choice, mark: text.mark)
+        }
         let words = choices.map(\.rawValue)
         findings.error(
             text.mark,
-            "`\(key)` must be \(alternatives(words)), not \(quoted(text.value))\(findings.suggestion(for: text.value, among: words))")
+            "`\(key)` must be \(alternatives(words)), not \(quoted(text.value))\(findings.suggestion(for: text.value, among: words))"
+        )
         return nil
     }
 

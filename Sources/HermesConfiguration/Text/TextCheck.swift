@@ -19,7 +19,10 @@ struct TextCheck {
         while index < bytes.count {
             let byte = bytes[index]
             var length = 1
-            if byte == UInt8(ascii: "\n") || byte == UInt8(ascii: "\r") && !bytes[(index + 1)...].starts(with: CollectionOfOne(UInt8(ascii: "\n"))) {
+            if byte == UInt8(ascii: "\n")
+                || byte == UInt8(ascii: "\r")
+                    && !bytes[(index + 1)...].starts(with: CollectionOfOne(UInt8(ascii: "\n")))
+            {
                 line += 1
                 column = 0
             } else if byte == 0 {
@@ -30,7 +33,10 @@ struct TextCheck {
                 let character = Self.character(bytes, at: index)
                 if let character, Self.isRefused(character.value) {
                     let code = String(character.value, radix: 16, uppercase: true)
-                    return (mark, "character U+\(String(repeating: "0", count: 4 - code.utf8.count))\(code); end lines with plain newlines and use printable text")
+                    return (
+                        mark,
+                        "character U+\(String(repeating: "0", count: 4 - code.utf8.count))\(code); end lines with plain newlines and use printable text"
+                    )
                 }
                 length = character?.length ?? 0
                 if length == 0 { return (mark, "byte \(hex(byte)) is not UTF-8; save the file as UTF-8") }
