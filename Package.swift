@@ -22,10 +22,22 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
     ],
     targets: [
-        .target(name: "CHermes", cSettings: [publicHeaders], linkerSettings: [.linkedLibrary("dl"), .linkedLibrary("pthread")]),
+        // The weak main belongs to modules, not to our programs; inproc modules find hermes_* in the program itself.
+        .target(
+            name: "CHermes", exclude: ["weak_main.c"], cSettings: [publicHeaders],
+            linkerSettings: [
+                .linkedLibrary("dl"), .linkedLibrary("pthread"), .unsafeFlags(["-Xlinker", "--export-dynamic"]),
+            ]),
+        .target(name: "CKeeper"),
         .systemLibrary(name: "CYAML", pkgConfig: "yaml-0.1", providers: [.apt(["libyaml-dev"])]),
         swift("HermesModel", []),
         swift("HermesConfiguration", ["HermesModel", "CYAML"]),
+        swift("HermesPlan", ["HermesModel"]),
+        swift("HermesBackplane", ["HermesModel", "HermesPlan", "CHermes"]),
+        swift("HermesProtocol", ["HermesModel", "HermesPlan"]),
+        swift(
+            "HermesNode",
+            ["HermesModel", "HermesPlan", "HermesProtocol", "HermesBackplane", "CHermes", "CKeeper"]),
         tests("HermesModelTests", ["HermesModel"]),
         tests(
             "HermesConfigurationTests", ["HermesConfiguration", "HermesModel"],

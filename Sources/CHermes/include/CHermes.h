@@ -6,4 +6,11 @@
 #include <hermes/module.h>
 #include <hermes/segment.h>
 
+#include "../barrier.h"
+#include "../context.h"
+#include "../edge.h"
+#include "../fifo.h"
+#include "../segment_file.h"
+#include "../view.h"
+
 #endif
