@@ -51,6 +51,10 @@ let package = Package(
             ],
             exclude: ["Templates"], swiftSettings: [importsHeaders] + warnings),
         swift("HermesRecorder", ["HermesModel", "HermesPlan", "HermesProtocol"]),
+        tests("HermesModelTests", ["HermesModel"]),
+        tests(
+            "HermesConfigurationTests", ["HermesConfiguration", "HermesModel"],
+            resources: [.copy("Malformed"), .copy("Valid"), .copy("Desk")]),
     ],
     swiftLanguageModes: [.v6],
     cLanguageStandard: .c11
