@@ -5,6 +5,7 @@ HERMES_BIN      the hermes binary (default: .build/debug/hermes)
 HERMES_LIBDIR   the folder with libhermes.a and libhermes.so (default: .build/lib)
 """
 import csv
+import itertools
 import json
 import mmap
 import os
@@ -25,6 +26,7 @@ REPOSITORY = HERE.parents[1]
 HERMES = Path(os.environ.get("HERMES_BIN", REPOSITORY / ".build/debug/hermes")).absolute()
 LIBRARY = Path(os.environ.get("HERMES_LIBDIR", REPOSITORY / ".build/lib")).absolute()
 SESSION = f"e2e{os.getpid()}"
+COUNTER = itertools.count(1)
 PATIENCE = float(os.environ.get("HERMES_TEST_PATIENCE", 30))
 """Seconds after which a wait for something that must happen is a failure; generous, as machines are shared."""
 
@@ -136,7 +138,7 @@ def solo_host(tmp_path_factory):
 def name(request):
     """A simulation name of this test's own."""
     own = re.sub(r"[^A-Za-z0-9_-]+", "-", request.node.name)[:40]
-    return f"{SESSION}-{own}"
+    return f"{SESSION}-{next(COUNTER)}-{own}"
 
 
 # ---- Running ----------------------------------------------------------------------------------------------------
