@@ -2,7 +2,7 @@
 
 import re
 
-from conftest import EXAMPLES, Recording, hermes
+from conftest import EXAMPLES, Recording, hermes, make
 
 
 def test_basic_sim_gives_its_expected_rows(record):
@@ -45,3 +45,20 @@ def test_injection_steers_the_lift(built):
     done = hermes("run", "Examples/injection/injection.yaml")
     printed = re.findall(r"at \S+ m, \S+ m/s at most", done.stdout + done.stderr)
     assert printed == (EXAMPLES / "injection/expected").read_text().splitlines()
+
+
+CELLS = ("c", "cpp", "rust", "python", "swift")
+
+
+def test_polyglot_cells_agree_bit_for_bit(record):
+    make("polyglot")
+    recording = record("polyglot/polyglot.yaml")
+    expected = Recording(EXAMPLES / "polyglot/expected")
+    assert len(recording.rows) == 1001
+    for signal in expected.names[2:]:
+        columns = [recording.column(f"{cell}.{signal}") for cell in CELLS]
+        for cell, column in zip(CELLS, columns):
+            assert column == columns[0], f"{cell}.{signal}"
+    for row in expected.rows:
+        names = [f"{CELLS[0]}.{signal}" for signal in expected.names[2:]]
+        assert recording.bits(recording.rows[int(row[0])], names) == expected.bits(row, expected.names[2:]), row[0]
