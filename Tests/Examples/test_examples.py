@@ -2,7 +2,21 @@
 
 import re
 
+import pytest
+
 from conftest import EXAMPLES, Recording, hermes, make
+
+
+CONFIGURATIONS = sorted(EXAMPLES.glob("**/*.yaml"))
+
+
+@pytest.mark.parametrize("config", CONFIGURATIONS, ids=lambda path: path.stem)
+def test_configuration_is_valid_without_a_warning(config, built):
+    if config.stem == "polyglot":
+        make("polyglot")
+    done = hermes("validate", config)
+    assert "warning" not in done.stdout + done.stderr
+    hermes("plan", config)
 
 
 def test_basic_sim_gives_its_expected_rows(record):

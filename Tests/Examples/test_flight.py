@@ -4,7 +4,6 @@ import filecmp
 import os
 import pathlib
 import subprocess
-import sys
 
 import pytest
 
@@ -38,7 +37,10 @@ def plain_flight(python, tmp_path_factory):
 
 
 def with_jsbsim():
-    return {**os.environ, "PATH": f"{VENV / 'bin'}{os.pathsep}{os.environ['PATH']}"}
+    """The environment in which scripts find JSBSim, as in Examples/flight/Makefile."""
+    environment = {**os.environ, "PATH": f"{VENV / 'bin'}{os.pathsep}{os.environ['PATH']}"}
+    environment.pop("HERMES_PYTHON", None)
+    return environment
 
 
 def test_plain_loop_flies_well(plain_flight):
