@@ -10,7 +10,7 @@ import pytest
 from conftest import EXAMPLES, ROOT, Recording, hermes, make
 
 FLIGHT = EXAMPLES / "flight"
-VENV = ROOT / ".build-python"
+VENV = ROOT / ".build/python"
 HERE = pathlib.Path(__file__).resolve().parent
 
 
