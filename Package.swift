@@ -22,7 +22,13 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
     ],
     targets: [
-        .target(name: "CHermes", cSettings: [publicHeaders], linkerSettings: [.linkedLibrary("dl"), .linkedLibrary("pthread")]),
+        // The weak main belongs to modules, not to our programs; inproc modules find hermes_* in the program itself.
+        .target(
+            name: "CHermes", exclude: ["weak_main.c"], cSettings: [publicHeaders],
+            linkerSettings: [
+                .linkedLibrary("dl"), .linkedLibrary("pthread"), .unsafeFlags(["-Xlinker", "--export-dynamic"]),
+            ]),
+        .target(name: "CKeeper"),
         swift("HermesModel", []),
     ],
     swiftLanguageModes: [.v6],

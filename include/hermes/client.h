@@ -55,6 +55,10 @@ int hermes_client_set_bits(hermes_client *client, const uint32_t *indices, const
  * first, ECANCELED when a reset began a new epoch meanwhile. */
 int hermes_client_wait_frame(hermes_client *client, uint64_t target, double timeout_s);
 
+/* In a script that Hermes launched and that is no lock-step module: tells the node so and sleeps until the simulation
+ * has staged. 0 at once anywhere else and on later calls; ETIMEDOUT, ESHUTDOWN. */
+int hermes_free_script_begin(double timeout_s);
+
 /* The conversion rule of wires: a slot of one type to one of another, (source * gain) + offset. */
 uint64_t hermes_convert_bits(uint64_t bits, uint32_t source_type, uint32_t destination_type, double gain, double offset);
 double hermes_bits_to_f64(uint64_t bits, uint32_t type);

@@ -140,6 +140,8 @@ void hermes_provide_state(size_t (*save)(void *buffer, size_t capacity), int (*l
 /* Runs the module under its node until the simulation ends; the weak main of libhermes calls it.
  * Returns the process's exit code: 0 after terminate, 64 when not started by Hermes. */
 int hermes_module_main(int argc, char **argv);
+/* The same for a program that has these two functions under other names, as a language binding does. */
+int hermes_module_run(hermes_module_t *(*create)(void), void (*destroy)(hermes_module_t *));
 
 #ifdef __cplusplus
 }

@@ -6,4 +6,10 @@
 #include <hermes/module.h>
 #include <hermes/segment.h>
 
+#include "../barrier.h"
+#include "../context.h"
+#include "../edge.h"
+#include "../fifo.h"
+#include "../view.h"
+
 #endif

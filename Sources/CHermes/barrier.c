@@ -1,0 +1,139 @@
+#include "platform.h"
+
+#include "barrier.h"
+
+static void wake_node(hermes_view *view) {
+  hermes_control *control = view->control;
+  hermes_add(&control->node_wake, 1);
+  if (hermes_load_ordered(&control->node_sleeping)) hermes_futex_wake(&control->node_wake, 1);
+}
+
+static int is_due(const hermes_module_slot *module, uint64_t frame) {
+  return module->divisor == 1 || (frame - 1) % module->divisor == 0;
+}
+
+/* Lets the due modules of a phase go. 0 when nobody is due. */
+static int release(hermes_view *view, uint32_t index) {
+  hermes_control *control = view->control;
+  hermes_phase *phase = &view->phases[index];
+  const uint32_t *members = view->phase_list + phase->module_begin;
+  uint64_t frame = control->current_frame;
+  uint32_t generation = control->generation, node_work = phase->flags & HERMES_PHASE_NODE_WORK ? 1 : 0;
+
+  uint32_t due = node_work;
+  for (uint32_t i = 0; i < phase->module_count; i++) {
+    const hermes_module_slot *module = &view->modules[members[i]];
+    due += module->kind == HERMES_KIND_PROCESS && is_due(module, frame);
+  }
+  if (due == 0) return 0;
+  hermes_store64(&phase->released_ns, hermes_now());
+  hermes_store(&phase->pending, due);
+
+  int broadcast = (phase->flags & HERMES_PHASE_BROADCAST) != 0;
+  for (uint32_t i = 0; i < phase->module_count; i++) {
+    hermes_module_slot *module = &view->modules[members[i]];
+    if (module->kind != HERMES_KIND_PROCESS || !is_due(module, frame)) continue;
+    hermes_store(&module->step, generation);
+    if (!broadcast) {
+      hermes_add(&module->wake, 1);
+      if (hermes_load_ordered(&module->sleeping)) hermes_futex_wake(&module->wake, 1);
+    }
+  }
+  if (broadcast) {
+    hermes_add(&phase->wake, 1);
+    if (hermes_load_ordered(&phase->sleepers)) hermes_futex_wake(&phase->wake, INT_MAX);
+  }
+  if (node_work) {
+    hermes_store(&control->node_turn, index + 1);
+    wake_node(view);
+  }
+  return 1;
+}
+
+/* Goes on from phase `index` until somebody has to step or the frame is complete. */
+static void advance(hermes_view *view, uint32_t index) {
+  hermes_control *control = view->control;
+  for (; index < control->phase_count; index++) {
+    if (release(view, index)) return;
+    hermes_deliver(view, index);
+  }
+  hermes_store(&control->completed, control->generation);
+  wake_node(view);
+}
+
+static void leave_phase(hermes_view *view, uint32_t index) {
+  if (__atomic_fetch_sub(&view->phases[index].pending, 1, __ATOMIC_ACQ_REL) != 1) return;
+  if (hermes_load(&view->control->fault)) {
+    wake_node(view);
+    return;
+  }
+  hermes_deliver(view, index);
+  advance(view, index + 1);
+}
+
+void hermes_barrier_begin(hermes_view *view, uint64_t frame) {
+  hermes_control *control = view->control;
+  hermes_store64(&control->current_frame, frame);
+  hermes_store(&control->generation, control->generation + 1);
+  advance(view, 0);
+}
+
+int hermes_barrier_wait(hermes_view *view, uint64_t deadline_ns, uint32_t *phase) {
+  hermes_control *control = view->control;
+  for (;;) {
+    uint32_t seen = hermes_load_ordered(&control->node_wake);
+    if (hermes_load(&control->fault)) return HERMES_WAIT_FAULT;
+    if (hermes_load(&control->completed) == control->generation) return HERMES_WAIT_COMPLETE;
+    uint32_t turn = hermes_load(&control->node_turn);
+    if (turn) {
+      hermes_store(&control->node_turn, 0);
+      *phase = turn - 1;
+      return HERMES_WAIT_NODE_WORK;
+    }
+    hermes_store_ordered(&control->node_sleeping, 1);
+    int result = hermes_futex_wait(&control->node_wake, seen, deadline_ns);
+    hermes_store(&control->node_sleeping, 0);
+    if (result == ETIMEDOUT) return HERMES_WAIT_DEADLINE;
+  }
+}
+
+void hermes_barrier_finish_work(hermes_view *view, uint32_t phase) { leave_phase(view, phase); }
+
+void hermes_barrier_fault(hermes_view *view) {
+  hermes_store(&view->control->fault, 1);
+  wake_node(view);
+}
+
+void hermes_barrier_finish_step(hermes_view *view, uint32_t module, uint32_t generation, int status) {
+  hermes_module_slot *slot = &view->modules[module];
+  __atomic_store_n(&slot->status, status, __ATOMIC_RELEASE);
+  hermes_store(&slot->done, generation);
+  if (status != 0) hermes_barrier_fault(view);
+  leave_phase(view, slot->phase);
+}
+
+int hermes_barrier_await(hermes_view *view, uint32_t module, uint32_t commands_seen, const uint32_t *stop) {
+  hermes_module_slot *slot = &view->modules[module];
+  hermes_phase *phase = &view->phases[slot->phase];
+  int broadcast = (phase->flags & HERMES_PHASE_BROADCAST) != 0;
+  uint32_t *wake = broadcast ? &phase->wake : &slot->wake;
+  uint32_t *sleepers = broadcast ? &phase->sleepers : &slot->sleeping;
+  for (;;) {
+    uint32_t seen = hermes_load_ordered(wake);
+    if (hermes_load(stop)) return 0;
+    if (hermes_load(&slot->step) != slot->done) return 1;
+    if (hermes_load(&slot->command) != commands_seen) return 2;
+    hermes_add(sleepers, 1);
+    hermes_futex_wait(wake, seen, HERMES_NEVER);
+    __atomic_fetch_sub(sleepers, 1, __ATOMIC_RELAXED);
+  }
+}
+
+void hermes_barrier_nudge(hermes_view *view, uint32_t module) {
+  hermes_module_slot *slot = &view->modules[module];
+  hermes_phase *phase = &view->phases[slot->phase];
+  int broadcast = (phase->flags & HERMES_PHASE_BROADCAST) != 0;
+  uint32_t *wake = broadcast ? &phase->wake : &slot->wake;
+  hermes_add(wake, 1);
+  hermes_futex_wake(wake, INT_MAX);
+}

@@ -1,0 +1,31 @@
+/* The frame barrier and the delivery of wires: what node and modules do to each other once a phase. */
+#ifndef HERMES_BARRIER_H
+#define HERMES_BARRIER_H
+
+#include "view.h"
+
+/* Node: starts frame `frame`; releases its first phase (phases in which nobody is due pass at once). */
+void hermes_barrier_begin(hermes_view *view, uint64_t frame);
+
+enum { HERMES_WAIT_COMPLETE = 0, HERMES_WAIT_NODE_WORK = 1, HERMES_WAIT_FAULT = 2, HERMES_WAIT_DEADLINE = 3 };
+/* Node: sleeps until the frame is complete, a phase waits for the node's own work (its index goes to *phase; the
+ * node does it and calls hermes_barrier_finish_work), something failed, or the absolute deadline passed. */
+int hermes_barrier_wait(hermes_view *view, uint64_t deadline_ns, uint32_t *phase);
+void hermes_barrier_finish_work(hermes_view *view, uint32_t phase);
+
+/* Node: says that a module is gone or failed; whoever waits for it wakes. Callable from any thread. */
+void hermes_barrier_fault(hermes_view *view);
+
+/* Module: reports the end of the step of `generation`. The last one of a phase delivers the phase's wires and
+ * releases the next phase, so a chain of phases costs one wake-up a phase. */
+void hermes_barrier_finish_step(hermes_view *view, uint32_t module, uint32_t generation, int status);
+
+/* Module: sleeps until there is a step to make (1) or a command to read (2), or *stop is set (0). */
+int hermes_barrier_await(hermes_view *view, uint32_t module, uint32_t commands_seen, const uint32_t *stop);
+/* Wakes a module to look again. */
+void hermes_barrier_nudge(hermes_view *view, uint32_t module);
+
+/* Delivers the wires of one phase; index phase_count delivers all wires at once. */
+void hermes_deliver(hermes_view *view, uint32_t delivery);
+
+#endif

@@ -1,0 +1,84 @@
+#include "platform.h"
+
+#include "edge.h"
+
+#include <string.h>
+
+static uint32_t *frame_word(hermes_view *view) { return (uint32_t *)(void *)&view->header->frame; }
+
+void hermes_edge_publish(hermes_view *view, uint64_t frame, double time) {
+  hermes_header *header = view->header;
+  __atomic_store(&header->time, &time, __ATOMIC_RELAXED);
+  /* Sequentially consistent, as is the load: a waiter sets its target, then reads the frame. */
+  __atomic_store_n(&header->frame, frame, __ATOMIC_SEQ_CST);
+  if (__atomic_load_n(&view->control->wait_target, __ATOMIC_SEQ_CST) <= frame) {
+    hermes_store64(&view->control->wait_target, UINT64_MAX);
+    hermes_futex_wake(frame_word(view), INT_MAX);
+  }
+}
+
+void hermes_edge_new_epoch(hermes_view *view) {
+  hermes_add(&view->control->epoch, 1);
+  double zero = 0;
+  __atomic_store(&view->header->time, &zero, __ATOMIC_RELAXED);
+  __atomic_store_n(&view->header->frame, 0, __ATOMIC_SEQ_CST);
+  hermes_store64(&view->control->wait_target, UINT64_MAX);
+  hermes_futex_wake(frame_word(view), INT_MAX);
+}
+
+uint64_t hermes_edge_apply_writes(hermes_view *view) {
+  hermes_control *control = view->control;
+  uint64_t tail = hermes_load64(&control->queue_tail), head = control->queue_head;
+  uint64_t applied = tail - head, mask = control->queue_capacity - 1;
+  for (; head != tail; head++) {
+    const hermes_queue_entry *entry = &view->queue[head & mask];
+    if (entry->slot < view->header->signal_count)
+      __atomic_store_n(&view->data[entry->slot], entry->bits, __ATOMIC_RELAXED);
+  }
+  if (applied) hermes_store64(&control->queue_head, head);
+  return applied;
+}
+
+void hermes_edge_serve_snapshot(hermes_view *view) {
+  hermes_control *control = view->control;
+  uint32_t requested = hermes_load(&control->snapshot_requested);
+  if (requested == control->snapshot_served) return;
+  __atomic_store_n(&control->snapshot_sequence, control->snapshot_sequence + 1, __ATOMIC_RELAXED);
+  __atomic_thread_fence(__ATOMIC_RELEASE);
+  memcpy(view->snapshot, view->data, (size_t)view->header->signal_count * 8);
+  control->snapshot_frame = view->header->frame;
+  control->snapshot_time = view->header->time;
+  control->snapshot_epoch = control->epoch;
+  hermes_store(&control->snapshot_sequence, control->snapshot_sequence + 1);
+  hermes_store(&control->snapshot_served, requested);
+  hermes_futex_wake(&control->snapshot_served, INT_MAX);
+}
+
+void hermes_edge_set_state(hermes_view *view, uint32_t state) {
+  hermes_control *control = view->control;
+  hermes_store_ordered(&control->state, state);
+  hermes_futex_wake(&control->state, INT_MAX);
+  if (state != HERMES_STATE_ENDED) return;
+  hermes_futex_wake(frame_word(view), INT_MAX);
+  hermes_futex_wake(&control->snapshot_served, INT_MAX);
+}
+
+void hermes_edge_attention(hermes_view *view) {
+  hermes_add(&view->control->attention, 1);
+  if (hermes_load_ordered(&view->control->attention_sleeping)) hermes_futex_wake(&view->control->attention, 1);
+}
+
+uint32_t hermes_edge_attention_seen(hermes_view *view) { return hermes_load(&view->control->attention); }
+
+int hermes_edge_sleep(hermes_view *view, uint32_t seen, uint64_t deadline_ns) {
+  hermes_control *control = view->control;
+  for (;;) {
+    hermes_store_ordered(&control->attention_sleeping, 1);
+    int result = 0;
+    if (hermes_load_ordered(&control->attention) == seen)
+      result = hermes_futex_wait(&control->attention, seen, deadline_ns);
+    hermes_store(&control->attention_sleeping, 0);
+    if (hermes_load(&control->attention) != seen) return 1;
+    if (result == ETIMEDOUT) return 0;
+  }
+}

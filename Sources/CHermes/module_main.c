@@ -1,0 +1,293 @@
+/* A module's process: commands come over a FIFO, steps through the segment's barrier, and when its node is gone
+ * the module reaches its safe state by itself. All of the module's callbacks run on the main thread; the watcher
+ * calls terminate only for a main thread that hangs. */
+#include "platform.h"
+
+#include "barrier.h"
+#include "context.h"
+#include "fifo.h"
+
+#include <fcntl.h>
+#include <hermes/client.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+
+/* Weak: a program that hands its functions to hermes_module_run defines neither. */
+#pragma weak hermes_module_create
+#pragma weak hermes_module_destroy
+
+typedef struct {
+  hermes_context *context;
+  hermes_view view;
+  uint32_t index;
+  int commands, replies; /* the FIFO pair */
+  uint32_t stopping;     /* (atomic) 1: leave the loop and terminate */
+  uint32_t ended;        /* (atomic) 1: terminate has returned */
+} module_process;
+
+static int termination_pipe[2] = {-1, -1};
+
+static void on_termination(int signal) {
+  (void)signal;
+  char byte = 1;
+  ssize_t ignored = write(termination_pipe[1], &byte, 1);
+  (void)ignored;
+}
+
+/* The module's group is its own unless somebody started it by hand in another. */
+static void end_group(void) {
+  fflush(NULL);
+  if (getpgrp() == getpid()) {
+    signal(SIGTERM, SIG_IGN);
+    kill(0, SIGTERM);
+  }
+  _exit(0);
+}
+
+/* Milliseconds until the main thread has terminated the module, at most `limit`. */
+static int main_thread_ended(module_process *process, int limit) {
+  uint64_t deadline = hermes_now() + (uint64_t)limit * 1000000u;
+  while (!hermes_load(&process->ended)) {
+    if (hermes_now() >= deadline) return 0;
+    hermes_futex_wait(&process->ended, 0, deadline);
+  }
+  return 1;
+}
+
+/* Waits for the loss of the node or SIGTERM; then the module has a second to reach its safe state. */
+static void *watch(void *argument) {
+  module_process *process = argument;
+  struct pollfd watched[2] = {{.fd = process->commands, .events = 0}, {.fd = termination_pipe[0], .events = POLLIN}};
+  for (;;) {
+    if (poll(watched, 2, -1) < 0) continue;
+    if (watched[0].revents & (POLLHUP | POLLERR | POLLNVAL) || watched[1].revents) break;
+  }
+  hermes_store_ordered(&process->stopping, 1);
+  if (process->view.base) hermes_barrier_nudge(&process->view, process->index);
+  if (!main_thread_ended(process, 300)) {
+    /* It hangs in a step. What it drives must not stay driven: terminate from here. */
+    hermes_context_terminate(process->context);
+    main_thread_ended(process, 200);
+  }
+  end_group();
+  return NULL;
+}
+
+static int start_watcher(module_process *process) {
+  pthread_t thread;
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  int code = pthread_create(&thread, NULL, watch, process);
+  pthread_sigmask(SIG_SETMASK, &before, NULL);
+  if (code == 0) pthread_detach(thread);
+  return code;
+}
+
+/* Opens the FIFO pair and has SIGTERM end the process in order; SIGINT is the node's to judge. */
+static int open_fifos(int *commands, int *replies) {
+  const char *command_path = getenv("HERMES_COMMAND_FIFO"), *reply_path = getenv("HERMES_REPLY_FIFO");
+  if (!command_path || !reply_path) return ENOENT;
+  *commands = open(command_path, O_RDONLY | O_CLOEXEC);
+  *replies = open(reply_path, O_WRONLY | O_CLOEXEC);
+  if (*commands < 0 || *replies < 0) return errno;
+  if (pipe2(termination_pipe, O_CLOEXEC | O_NONBLOCK) != 0) return errno;
+  struct sigaction action = {.sa_handler = on_termination, .sa_flags = SA_RESTART};
+  sigaction(SIGTERM, &action, NULL);
+  struct sigaction ignore = {.sa_handler = SIG_IGN};
+  sigaction(SIGINT, &ignore, NULL);
+  sigaction(SIGPIPE, &ignore, NULL);
+  return 0;
+}
+
+static int reply(module_process *process, uint32_t sequence, int32_t status) {
+  const char *text = hermes_context_failure(process->context);
+  return hermes_fifo_write(process->replies, HERMES_REPLY, sequence, &status, sizeof status, text, strlen(text));
+}
+
+static int attach(module_process *process, const uint8_t *body, uint32_t length) {
+  if (length < sizeof process->index) return EPROTO;
+  memcpy(&process->index, body, sizeof process->index);
+  hermes_view view;
+  int code = hermes_view_open(&view, (const char *)body + sizeof process->index);
+  if (code) return code;
+  process->view = view;
+  code = hermes_context_bind(process->context, &process->view, process->index);
+  if (code) hermes_error(code, "the segment does not hold what this module announced");
+  return code;
+}
+
+/* Carries out one command. 0 to go on, 1 after terminate, or an errno value when the node is gone. */
+static int obey(module_process *process) {
+  hermes_fifo_header header;
+  uint8_t *body;
+  int code = hermes_fifo_read(process->commands, &header, &body);
+  if (code) return code;
+  hermes_context *context = process->context;
+  switch (header.type) {
+  case HERMES_INIT: {
+    int status = attach(process, body, header.length);
+    if (status) {
+      int32_t failed = -1;
+      const char *text = hermes_last_error();
+      code = hermes_fifo_write(process->replies, HERMES_REPLY, header.sequence, &failed, sizeof failed, text, strlen(text));
+    } else code = reply(process, header.sequence, hermes_context_init(context));
+    break;
+  }
+  case HERMES_STAGE: {
+    int status = hermes_context_stage(context);
+    /* Before the reply: from then on the node announces each command in the segment as well. */
+    if (status == 0 && process->view.base) hermes_store(&process->view.modules[process->index].ready, 1);
+    code = reply(process, header.sequence, status);
+    break;
+  }
+  case HERMES_RESET: code = reply(process, header.sequence, hermes_context_reset(context)); break;
+  case HERMES_LOAD: code = reply(process, header.sequence, hermes_context_load(context, body, header.length)); break;
+  case HERMES_SAVE: {
+    size_t size;
+    int32_t status;
+    uint8_t *state = hermes_context_save(context, &size, &status);
+    code = hermes_fifo_write(process->replies, HERMES_SAVED, header.sequence, &status, sizeof status, state, size);
+    free(state);
+    break;
+  }
+  case HERMES_TERMINATE:
+    hermes_context_terminate(context);
+    reply(process, header.sequence, 0);
+    code = 1;
+    break;
+  default: break; /* a later node may know more; what it asks gets no reply and no harm */
+  }
+  free(body);
+  return code;
+}
+
+/* Commands one by one until the module has staged, then steps and commands as they come.
+ * 1 after a command to terminate, 0 when the node is gone or wants the process to end. */
+static int serve(module_process *process) {
+  int staged = 0;
+  uint32_t commands_seen = 0;
+  while (!hermes_load(&process->stopping)) {
+    if (!staged) {
+      int code = obey(process);
+      if (code) return code == 1;
+      staged = process->view.base && hermes_load(&process->view.modules[process->index].ready);
+      continue;
+    }
+    switch (hermes_barrier_await(&process->view, process->index, commands_seen, &process->stopping)) {
+    case 1: {
+      uint32_t generation = hermes_load(&process->view.modules[process->index].step);
+      int status = hermes_context_step(process->context);
+      if (status) {
+        /* The reason goes ahead of the status, so whoever sees the status finds it. */
+        const char *text = hermes_context_failure(process->context);
+        int32_t code = status;
+        hermes_fifo_write(process->replies, HERMES_REPLY, 0, &code, sizeof code, text, strlen(text));
+      }
+      hermes_barrier_finish_step(&process->view, process->index, generation, status);
+      break;
+    }
+    case 2: {
+      commands_seen++;
+      int code = obey(process);
+      if (code) return code == 1;
+      break;
+    }
+    default: return 0;
+    }
+  }
+  return 0;
+}
+
+int hermes_module_run(hermes_module_t *(*create)(void), void (*destroy)(hermes_module_t *)) {
+  static module_process process;
+  process = (module_process){.commands = -1, .replies = -1};
+  int code = open_fifos(&process.commands, &process.replies);
+  if (code) {
+    fprintf(stderr, "this is a Hermes module: `hermes run` starts it (its FIFO pair: %s)\n", strerror(code));
+    return 64;
+  }
+  const char *name = getenv("HERMES_MODULE"), *shm = getenv("HERMES_SHM"), *config = getenv("HERMES_CONFIG");
+  process.context = hermes_context_create(name ? name : "", config, shm ? shm : "", create, destroy);
+  if (!process.context) {
+    fprintf(stderr, "%s\n", hermes_last_error());
+    return 1;
+  }
+  hermes_context_set_process(process.context);
+  size_t size;
+  const uint8_t *announcement = hermes_context_announcement(process.context, &size);
+  code = start_watcher(&process);
+  if (code == 0) code = hermes_fifo_write(process.replies, HERMES_ANNOUNCE, 0, announcement, size, NULL, 0);
+  int in_order = code == 0 && serve(&process);
+
+  hermes_context_terminate(process.context);
+  hermes_store_ordered(&process.ended, 1);
+  hermes_futex_wake(&process.ended, INT_MAX);
+  hermes_context_destroy(process.context);
+  if (!in_order) end_group();
+  return 0;
+}
+
+int hermes_module_main(int argc, char **argv) {
+  (void)argc;
+  if (!hermes_module_create || !hermes_module_destroy) {
+    fprintf(stderr, "%s defines no hermes_module_create and hermes_module_destroy\n", argv && argv[0] ? argv[0] : "this");
+    return 64;
+  }
+  return hermes_module_run(hermes_module_create, hermes_module_destroy);
+}
+
+/* ---- Free scripts. -------------------------------------------------------------------------------------- */
+
+static int free_commands = -1;
+
+/* A free script has no callbacks: when its node is gone it gets SIGTERM, and after a second the end. */
+static void *watch_free(void *argument) {
+  (void)argument;
+  struct pollfd watched = {.fd = free_commands, .events = 0};
+  while (poll(&watched, 1, -1) < 0 || !(watched.revents & (POLLHUP | POLLERR | POLLNVAL))) {
+  }
+  kill(getpid(), SIGTERM);
+  struct timespec second = {1, 0};
+  nanosleep(&second, NULL);
+  _exit(1);
+  return NULL;
+}
+
+int hermes_free_script_begin(double timeout_s) {
+  static pthread_mutex_t once = PTHREAD_MUTEX_INITIALIZER;
+  static int begun;
+  const char *command_path = getenv("HERMES_COMMAND_FIFO"), *reply_path = getenv("HERMES_REPLY_FIFO");
+  if (!command_path || !reply_path || hermes_context_current()) return 0;
+  pthread_mutex_lock(&once);
+  int code = 0, replies = -1;
+  if (begun) goto done;
+  free_commands = open(command_path, O_RDONLY | O_CLOEXEC);
+  replies = open(reply_path, O_WRONLY | O_CLOEXEC);
+  if (free_commands < 0 || replies < 0) {
+    code = hermes_error(errno, "the FIFO pair of this script can't be opened: %s", strerror(errno));
+    goto done;
+  }
+  code = hermes_fifo_write(replies, HERMES_FREE, 0, NULL, 0, NULL, 0);
+  while (code == 0 && !begun) {
+    struct pollfd readable = {.fd = free_commands, .events = POLLIN};
+    int ready = poll(&readable, 1, timeout_s < 2e6 ? (int)(timeout_s * 1000) : -1);
+    hermes_fifo_header header;
+    uint8_t *body = NULL;
+    if (ready == 0) code = hermes_error(ETIMEDOUT, "the simulation did not stage within %g s", timeout_s);
+    else if (ready > 0 && hermes_fifo_read(free_commands, &header, &body) != 0)
+      code = hermes_error(ESHUTDOWN, "the simulation ended before it had staged");
+    else if (ready > 0 && header.type == HERMES_STAGE) begun = 1;
+    free(body);
+  }
+  pthread_t thread;
+  if (code == 0 && pthread_create(&thread, NULL, watch_free, NULL) == 0) pthread_detach(thread);
+done:
+  if (replies >= 0) close(replies);
+  pthread_mutex_unlock(&once);
+  return code;
+}

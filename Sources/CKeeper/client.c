@@ -1,0 +1,137 @@
+/* The node's side. */
+#define _GNU_SOURCE
+#include "wire.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+int keeper_start(keeper *self) {
+  int pair[2];
+  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0) return errno;
+  pid_t pid = fork();
+  if (pid < 0) {
+    int code = errno;
+    close(pair[0]);
+    close(pair[1]);
+    return code;
+  }
+  if (pid == 0) {
+    close(pair[0]);
+    keeper_live(pair[1]);
+  }
+  close(pair[1]);
+  *self = (keeper){.socket = pair[0], .pid = pid};
+  return 0;
+}
+
+static int send_all(int socket, const void *bytes, size_t size) {
+  const char *next = bytes;
+  while (size) {
+    ssize_t sent = send(socket, next, size, MSG_NOSIGNAL);
+    if (sent < 0 && errno == EINTR) continue;
+    if (sent < 0) return errno;
+    next += sent;
+    size -= (size_t)sent;
+  }
+  return 0;
+}
+
+static int send_request(keeper *self, const keeper_request *request, const int *descriptors, const char *texts) {
+  union {
+    struct cmsghdr header;
+    char room[CMSG_SPACE(KEEPER_DESCRIPTORS * sizeof(int))];
+  } control;
+  memset(&control, 0, sizeof control);
+  struct iovec part = {(void *)request, sizeof *request};
+  struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
+  if (request->descriptors) {
+    message.msg_control = &control;
+    message.msg_controllen = CMSG_SPACE(request->descriptors * sizeof(int));
+    struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+    header->cmsg_level = SOL_SOCKET;
+    header->cmsg_type = SCM_RIGHTS;
+    header->cmsg_len = CMSG_LEN(request->descriptors * sizeof(int));
+    memcpy(CMSG_DATA(header), descriptors, request->descriptors * sizeof(int));
+  }
+  ssize_t sent;
+  do sent = sendmsg(self->socket, &message, MSG_NOSIGNAL);
+  while (sent < 0 && errno == EINTR);
+  if (sent < 0) return errno;
+  int code = send_all(self->socket, (const char *)request + sent, sizeof *request - (size_t)sent);
+  return code ? code : send_all(self->socket, texts, request->length);
+}
+
+static size_t texts_size(const char *const *texts, uint32_t *count) {
+  size_t size = 0;
+  for (*count = 0; texts[*count]; (*count)++) size += strlen(texts[*count]) + 1;
+  return size;
+}
+
+static char *append(char *at, const char *text) {
+  size_t size = strlen(text) + 1;
+  memcpy(at, text, size);
+  return at + size;
+}
+
+int keeper_spawn(keeper *self, uint32_t id, const keeper_program *program) {
+  keeper_request request = {.type = KEEPER_SPAWN, .id = id, .descriptors = 2};
+  size_t size = texts_size(program->arguments, &request.argument_count) +
+                texts_size(program->environment, &request.environment_count) + strlen(program->directory) + 1;
+  if (size > (16u << 20)) return E2BIG;
+  char *texts = malloc(size), *next = texts;
+  if (!texts) return ENOMEM;
+  for (uint32_t i = 0; i < request.argument_count; i++) next = append(next, program->arguments[i]);
+  for (uint32_t i = 0; i < request.environment_count; i++) next = append(next, program->environment[i]);
+  append(next, program->directory);
+  request.length = (uint32_t)size;
+  int descriptors[2] = {program->standard_output, program->standard_error};
+  int code = send_request(self, &request, descriptors, texts);
+  free(texts);
+  return code;
+}
+
+int keeper_signal(keeper *self, uint32_t id, int signal, int group) {
+  keeper_request request = {.type = KEEPER_SIGNAL, .id = id, .value = signal, .flag = group};
+  return send_request(self, &request, NULL, NULL);
+}
+
+int keeper_register(keeper *self, int what, const char *path) {
+  keeper_request request = {.type = (uint32_t)what, .length = (uint32_t)strlen(path) + 1};
+  return send_request(self, &request, NULL, path);
+}
+
+int keeper_hold(keeper *self, int descriptor) {
+  keeper_request request = {.type = KEEPER_HOLD, .descriptors = 1};
+  return send_request(self, &request, &descriptor, NULL);
+}
+
+int keeper_read_event(const keeper *self, keeper_event *event) {
+  char *next = (char *)event;
+  size_t size = sizeof *event;
+  while (size) {
+    ssize_t count = recv(self->socket, next, size, 0);
+    if (count < 0 && errno == EINTR) continue;
+    if (count <= 0) return 0;
+    next += count;
+    size -= (size_t)count;
+  }
+  return 1;
+}
+
+void keeper_finish(keeper *self) {
+  if (self->socket < 0) return;
+  keeper_request request = {.type = KEEPER_FINISH};
+  send_request(self, &request, NULL, NULL);
+  shutdown(self->socket, SHUT_WR);
+  while (waitpid(self->pid, NULL, 0) < 0 && errno == EINTR) {
+  }
+  close(self->socket);
+  self->socket = -1;
+}
+
+int keeper_status_signal(int32_t status) { return WIFSIGNALED(status) ? WTERMSIG(status) : 0; }
+int keeper_status_code(int32_t status) { return WIFEXITED(status) ? WEXITSTATUS(status) : -1; }

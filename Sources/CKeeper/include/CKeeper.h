@@ -1,0 +1,55 @@
+/* The keeper: a small process between a node and the processes it starts.
+ *
+ * It is forked from the node before anything else and does four things that a node can't do for itself:
+ * it is the parent of every module on a thread that never ends (parent-death signals fire when the *thread* that
+ * forked exits); it outlives a node killed with SIGKILL, gives the modules their second to reach a safe state and
+ * then ends them with all they started; it removes the files of that run; and it holds the run's lock until then. */
+#ifndef CKEEPER_H
+#define CKEEPER_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+typedef struct keeper {
+  int socket; /* -1 once closed */
+  pid_t pid;
+} keeper;
+
+/* Forks the keeper. 0 or an errno value. */
+int keeper_start(keeper *self);
+
+typedef struct keeper_program {
+  const char *const *arguments;   /* NULL-terminated; the first is the file to execute, an absolute path */
+  const char *const *environment; /* NULL-terminated NAME=VALUE */
+  const char *directory;
+  int standard_output, standard_error; /* write ends of pipes */
+} keeper_program;
+/* Asks for a process, leader of a group of its own; an event tells what came of it. `id` names it from then on. */
+int keeper_spawn(keeper *self, uint32_t id, const keeper_program *program);
+/* Sends a signal to a process (group: to all its group) unless it has exited. */
+int keeper_signal(keeper *self, uint32_t id, int signal, int group);
+
+/* Files to unlink should the node die, folders to remove when empty, recordings to cut after their last whole row. */
+enum { KEEPER_UNLINK = 10, KEEPER_RMDIR = 11, KEEPER_TRIM = 12 };
+int keeper_register(keeper *self, int what, const char *path);
+/* The keeper shares this descriptor, and so the lock on it, until it ends. */
+int keeper_hold(keeper *self, int descriptor);
+
+enum { KEEPER_STARTED = 1, KEEPER_FAILED = 2, KEEPER_EXITED = 3 };
+typedef struct keeper_event {
+  uint32_t kind, id;
+  int32_t pid;
+  int32_t value; /* FAILED: errno; EXITED: the status of waitpid */
+} keeper_event;
+/* Reads one event from `socket`, blocking. 1, or 0 when the keeper is gone. */
+int keeper_read_event(const keeper *self, keeper_event *event);
+
+/* Ends what is left of the processes (SIGKILL), then the keeper; files stay. Returns when it is gone. */
+void keeper_finish(keeper *self);
+
+/* True for the status of a process that ended by a signal. */
+int keeper_status_signal(int32_t status); /* 0 or the signal */
+int keeper_status_code(int32_t status);
+
+#endif

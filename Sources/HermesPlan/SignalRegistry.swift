@@ -1,0 +1,55 @@
+import HermesModel
+
+/// A signal as the simulation knows it: what its module announced with what the configuration says over it.
+public struct Signal: Sendable, Equatable {
+    public var name: SignalName
+    /// Index of its module in the plan.
+    public var module: Int
+    public var type: SignalType
+    /// May be set from outside; false for a wired signal.
+    public var isWritable: Bool
+    public var isPublished: Bool
+    /// A wire drives it.
+    public var isWired: Bool
+    public var direction: AnnouncedSignal.Direction
+    public var unit: String?
+    public var summary: String?
+}
+
+/// All signals of a simulation, by qualified name and by module. A module's signals are neighbours.
+public struct SignalRegistry: Sendable {
+    public private(set) var signals: [Signal] = []
+    private var indices: [String: Int] = [:]
+
+    public init() {}
+
+    /// Adds a signal; nil when its name is taken, else its index.
+    @discardableResult
+    public mutating func register(_ signal: Signal) -> Int? {
+        let name = signal.name.description
+        guard indices[name] == nil else { return nil }
+        indices[name] = signals.count
+        signals.append(signal)
+        return signals.count - 1
+    }
+
+    public func index(of qualifiedName: String) -> Int? { indices[qualifiedName] }
+
+    public func get(_ qualifiedName: String) -> Signal? { indices[qualifiedName].map { signals[$0] } }
+
+    /// The signals of a module, by its index in the plan, in the order it announced them.
+    public func signals(ofModule module: Int) -> [Signal] { signals.filter { $0.module == module } }
+
+    /// Indices of published signals, ordered by name: the columns of a recording.
+    public var publishedInOrder: [Int] {
+        signals.indices.filter { signals[$0].isPublished }.sorted { signals[$0].name < signals[$1].name }
+    }
+
+    /// The registered name nearest to one that isn't there, among the signals of `module` where given.
+    public func near(_ name: SignalName) -> String? {
+        let candidates = signals.lazy.filter { $0.name.module == name.module }.map(\.name.signal)
+        return nearest(to: name.signal, among: candidates).map { "\(name.module).\($0)" }
+    }
+
+    mutating func update(_ index: Int, _ change: (inout Signal) -> Void) { change(&signals[index]) }
+}
