@@ -9,7 +9,10 @@
  *   floors spawn N                 N processes started, until the last one has answered through a pipe
  *   floors realtime N FRAMES       `semaphores`, one frame each millisecond on absolute deadlines
  *
- * Each prints one line of JSON.
+ * Each prints one line of JSON. And, as a small process from which to start others (a child's peak memory is at least
+ * that of the process which forked it):
+ *
+ *   floors peak FILE PROGRAM ARGUMENTS...    runs the program; its peak memory in kB goes to FILE, its exit code on
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -274,6 +277,25 @@ static void time_spawn(int count, char *program) {
   printf("{\"ms\": %.3f}\n", (end - begin) / 1e6);
 }
 
+static int run_and_measure(const char *file, char **command) {
+  pid_t pid = vfork();
+  if (pid == 0) {
+    execvp(command[0], command);
+    _exit(127);
+  }
+  int status = 0;
+  struct rusage usage;
+  while (wait4(pid, &status, 0, &usage) < 0 && errno == EINTR) continue;
+  FILE *out = fopen(file, "w");
+  if (out == NULL) {
+    perror("floors: peak");
+    return 2;
+  }
+  fprintf(out, "%ld\n", usage.ru_maxrss);
+  fclose(out);
+  return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
 static int ascending(const void *a, const void *b) {
   double x = *(const double *)a, y = *(const double *)b;
   return (x > y) - (x < y);
@@ -308,6 +330,7 @@ static void time_realtime(int count, long frames) {
 }
 
 int main(int argc, char **argv) {
+  if (argc > 3 && strcmp(argv[1], "peak") == 0) return run_and_measure(argv[2], argv + 3);
   const char *what = argc > 2 ? argv[1] : "";
   long count = argc > 2 ? atol(argv[2]) : 0, frames = argc > 3 ? atol(argv[3]) : 1;
   if (count < 1 || frames < 1 || count > 10000000) what = "";

@@ -60,22 +60,17 @@ class Bench:
         return json.loads(run_checked([str(self.floors), *map(str, arguments)]))
 
     def run(self, config, *arguments):
-        """The summary of one `hermes run`, with the peak memory of the hermes process in kB as `peak_kb`."""
-        command = [str(self.hermes), "run", str(config), "-q", "--summary", "-", *map(str, arguments)]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL)
-        errors = []
-        reader = threading.Thread(target=lambda: errors.append(process.stderr.read()), daemon=True)
-        reader.start()
-        output = process.stdout.read()
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        reader.join(2)
-        if process.returncode != 0:
-            text = b"".join(errors).decode(errors="replace").strip()
-            raise Failed(f"`{' '.join(command)}` exited with {process.returncode}: {text[-2000:]}")
-        summary = json.loads(output)
-        summary["peak_kb"] = usage.ru_maxrss
-        return summary
+        """The summary of one `hermes run`."""
+        return json.loads(run_checked(self.command(config, *arguments)))
+
+    def command(self, config, *arguments):
+        return [str(self.hermes), "run", str(config), "-q", "--summary", "-", *map(str, arguments)]
+
+    def peak_mb(self, command):
+        """A command's output and its peak memory. Started from a small process, whose own peak would count too."""
+        file = self.folder / "peak"
+        output = run_checked([str(self.floors), "peak", str(file), *command])
+        return output, int(file.read_text()) / 1024.0
 
     def frames(self, ns_per_frame):
         """As many frames as take about `seconds`."""
@@ -214,19 +209,12 @@ def bench_start(bench):
     floor, product, memory, bare = [], [], [], []
     for _ in range(max(bench.rounds, 5)):
         floor.append(bench.floor("spawn", 2)["ms"])
-        summary = bench.run(config, "--frames", 10)
-        product.append(summary["startup_s"] * 1e3)
-        memory.append(summary["peak_kb"] / 1024.0)
-        bare.append(peak_of([str(bench.hermes), "--version"]) / 1024.0)
+        output, peak = bench.peak_mb(bench.command(config, "--frames", 1000))
+        product.append(json.loads(output)["startup_s"] * 1e3)
+        memory.append(peak)
+        bare.append(bench.peak_mb([str(bench.hermes), "--version"])[1])
     bench.add("start to first frame, 2 modules", "ms", floor, product, 100.0, by="value", floor_name="2 bare processes")
     bench.add("peak memory of hermes, 2 modules", "MB", bare, memory, 25.0, by="value", floor_name="hermes --version")
-
-
-def peak_of(command):
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    return usage.ru_maxrss
 
 
 def bench_realtime(bench, seconds, rounds):
@@ -279,7 +267,7 @@ class Watch:
     @staticmethod
     def launch(bench, config, frames, found):
         process = subprocess.Popen(
-            [str(bench.hermes), "run", str(config), "-q", "--summary", "-", "--frames", str(frames)],
+            bench.command(config, "--frames", frames),
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL)
         found["pid"] = process.pid
         output, errors = process.communicate()
