@@ -29,7 +29,15 @@ let package = Package(
                 .linkedLibrary("dl"), .linkedLibrary("pthread"), .unsafeFlags(["-Xlinker", "--export-dynamic"]),
             ]),
         .target(name: "CKeeper"),
+        .systemLibrary(name: "CYAML", pkgConfig: "yaml-0.1", providers: [.apt(["libyaml-dev"])]),
         swift("HermesModel", []),
+        swift("HermesConfiguration", ["HermesModel", "CYAML"]),
+        swift("HermesPlan", ["HermesModel"]),
+        swift("HermesBackplane", ["HermesModel", "HermesPlan", "CHermes"]),
+        swift("HermesProtocol", ["HermesModel", "HermesPlan"]),
+        swift(
+            "HermesNode",
+            ["HermesModel", "HermesPlan", "HermesProtocol", "HermesBackplane", "CHermes", "CKeeper"]),
     ],
     swiftLanguageModes: [.v6],
     cLanguageStandard: .c11

@@ -137,3 +137,17 @@ void hermes_barrier_nudge(hermes_view *view, uint32_t module) {
   hermes_add(wake, 1);
   hermes_futex_wake(wake, INT_MAX);
 }
+
+void hermes_add_command(hermes_view *view, uint32_t module) {
+  hermes_add(&view->modules[module].command, 1);
+  hermes_barrier_nudge(view, module);
+}
+
+int hermes_module_ready(const hermes_view *view, uint32_t module) {
+  return hermes_load(&view->modules[module].ready) != 0;
+}
+
+int hermes_module_owes_step(const hermes_view *view, uint32_t module) {
+  const hermes_module_slot *slot = &view->modules[module];
+  return hermes_load(&slot->step) != hermes_load(&slot->done);
+}

@@ -25,6 +25,11 @@ int hermes_barrier_await(hermes_view *view, uint32_t module, uint32_t commands_s
 /* Wakes a module to look again. */
 void hermes_barrier_nudge(hermes_view *view, uint32_t module);
 
+/* Node: what it asks of and about a module's words. */
+void hermes_add_command(hermes_view *view, uint32_t module); /* a staged module has a command in its FIFO */
+int hermes_module_ready(const hermes_view *view, uint32_t module);
+int hermes_module_owes_step(const hermes_view *view, uint32_t module);
+
 /* Delivers the wires of one phase; index phase_count delivers all wires at once. */
 void hermes_deliver(hermes_view *view, uint32_t delivery);
 

@@ -3,6 +3,7 @@
 #include "wire.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -63,6 +64,11 @@ static int send_request(keeper *self, const keeper_request *request, const int *
   if (sent < 0) return errno;
   int code = send_all(self->socket, (const char *)request + sent, sizeof *request - (size_t)sent);
   return code ? code : send_all(self->socket, texts, request->length);
+}
+
+int keeper_pipe(int32_t ends[2]) {
+  if (pipe2(ends, O_CLOEXEC) != 0) return errno;
+  return fcntl(ends[0], F_SETFL, O_NONBLOCK) == 0 ? 0 : errno;
 }
 
 static size_t texts_size(const char *const *texts, uint32_t *count) {

@@ -35,10 +35,12 @@ public struct SignalName: Hashable, Sendable, Comparable, CustomStringConvertibl
 
     /// Nil unless there is text on both sides of a dot.
     public init?(_ qualified: String) {
-        guard let dot = qualified.firstIndex(of: "."), dot != qualified.startIndex else { return nil }
-        let signal = qualified[qualified.index(after: dot)...]
+        // Bytes, not characters: a dot with a combining mark behind it still splits, as it does for the C modules.
+        let bytes = qualified.utf8
+        guard let dot = bytes.firstIndex(of: UInt8(ascii: ".")), dot != bytes.startIndex else { return nil }
+        let signal = bytes[bytes.index(after: dot)...]
         guard !signal.isEmpty else { return nil }
-        self.init(module: String(qualified[..<dot]), signal: String(signal))
+        self.init(module: String(decoding: bytes[..<dot], as: UTF8.self), signal: String(decoding: signal, as: UTF8.self))
     }
 
     public var description: String { "\(module).\(signal)" }

@@ -144,6 +144,21 @@ public struct Wire: Sendable {
     public var isBulk: Bool { source.signal.utf8.contains(UInt8(ascii: "*")) }
 }
 
+/// How often a module steps, in frames.
+public enum StepInterval {
+    /// The longest interval between two steps, in frames.
+    public static let longest = Double(UInt32.max)
+
+    /// The frames from one step of a module to its next; both rates in hertz. Nil when the module's rate does not
+    /// divide the base rate: the ratio must be an integer within 1e-9, from 1 to `longest`.
+    public static func frames(rateHz: Double, baseRateHz: Double) -> Int? {
+        let ratio = baseRateHz / rateHz
+        let whole = ratio.rounded()
+        guard whole >= 1, whole <= longest, abs(ratio - whole) <= 1e-9 else { return nil }
+        return Int(whole)
+    }
+}
+
 /// How frames follow each other.
 public struct Execution: Sendable {
     public enum Mode: String, Sendable, CaseIterable, Codable {

@@ -70,11 +70,11 @@ public enum Planner {
                     let own = AnnouncedSignal(name: listed.name, isNamedAccess: true)
                     registry.register(merge(own, listed, of: module, index, &diagnostics))
                 } else {
-                    let near = nearest(to: listed.name, among: announcement.signals.map(\.name))
+                    let near = didYouMean(listed.name, among: announcement.signals.map(\.name))
                     diagnostics.append(
                         Diagnostic(
                             .error, at: listed.location,
-                            "module \(module.name) announces no signal '\(listed.name)'\(hint(near))"))
+                            "module \(module.name) announces no signal '\(listed.name)'\(near)"))
                 }
             }
             let divisor = module.rateHz.map { Int((simulation.execution.rateHz / $0).rounded()) } ?? 1
@@ -107,5 +107,3 @@ public enum Planner {
             unit: settings?.unit ?? announced.unit, summary: announced.summary)
     }
 }
-
-func hint(_ near: String?) -> String { near.map { "; did you mean '\($0)'?" } ?? "" }

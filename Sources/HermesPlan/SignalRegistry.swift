@@ -45,10 +45,9 @@ public struct SignalRegistry: Sendable {
         signals.indices.filter { signals[$0].isPublished }.sorted { signals[$0].name < signals[$1].name }
     }
 
-    /// The registered name nearest to one that isn't there, among the signals of `module` where given.
-    public func near(_ name: SignalName) -> String? {
-        let candidates = signals.lazy.filter { $0.name.module == name.module }.map(\.name.signal)
-        return nearest(to: name.signal, among: candidates).map { "\(name.module).\($0)" }
+    /// "; did you mean ...?" for a name that isn't registered, or "".
+    public func hint(for name: SignalName) -> String {
+        didYouMean(name.signal, among: signals.lazy.filter { $0.name.module == name.module }.map(\.name.signal))
     }
 
     mutating func update(_ index: Int, _ change: (inout Signal) -> Void) { change(&signals[index]) }

@@ -70,7 +70,7 @@ struct WireResolver {
     }
 
     private mutating func unknown(_ name: SignalName, _ location: SourceLocation, _ expansion: String) {
-        error(location, "module \(name.module) has no signal '\(name.signal)'\(expansion)\(hint(registry.near(name)))")
+        error(location, "module \(name.module) has no signal '\(name.signal)'\(expansion)\(registry.hint(for: name))")
     }
 
     private mutating func check(_ wire: Wire, _ ends: (source: Int, destination: Int)) -> Bool {

@@ -10,6 +10,7 @@
 #include "../context.h"
 #include "../edge.h"
 #include "../fifo.h"
+#include "../segment_file.h"
 #include "../view.h"
 
 #endif

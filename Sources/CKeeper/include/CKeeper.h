@@ -36,6 +36,9 @@ int keeper_register(keeper *self, int what, const char *path);
 /* The keeper shares this descriptor, and so the lock on it, until it ends. */
 int keeper_hold(keeper *self, int descriptor);
 
+/* A pipe for a process's output: closed on exec, its read end never blocks. 0 or an errno value. */
+int keeper_pipe(int32_t ends[2]);
+
 enum { KEEPER_STARTED = 1, KEEPER_FAILED = 2, KEEPER_EXITED = 3 };
 typedef struct keeper_event {
   uint32_t kind, id;

@@ -1,0 +1,114 @@
+import CHermes
+import Glibc
+import HermesModel
+import HermesPlan
+
+/// One host's segment: the values of its signals, the barrier of its modules, and what outsiders ask of it.
+///
+/// The node that makes a segment owns it: it alone writes signals between frames. `attention`, `fault` and
+/// `setState` may be called from any thread, everything else from the thread that runs the frames.
+public final class Segment: @unchecked Sendable {
+    public let name: String
+    /// What C functions take; lives as long as this object.
+    let view: UnsafeMutablePointer<hermes_view>
+    private let types: [UInt32]
+    private var isUnlinked = false
+
+    /// Makes the segment `name` ("/hermes_sim") for a plan, mode 0600, locked while this process lives.
+    /// - Throws: `SegmentError` when a living process owns that name or /dev/shm has no room.
+    public init(name: String, plan: Plan, run: UInt64) throws {
+        let layout = try SegmentLayout(plan)
+        self.name = name
+        types = plan.registry.signals.map { UInt32($0.type.rawValue) }
+        view = .allocate(capacity: 1)
+        view.initialize(to: hermes_view())
+        guard hermes_segment_create(view, name, layout.total) == 0 else {
+            view.deallocate()
+            throw SegmentError(String(cString: hermes_last_error()))
+        }
+        SegmentWriter(base: view.pointee.base, layout: layout).write(plan, run: run)
+        precondition(hermes_view_locate(view) == 0, "a segment just written is well formed")
+    }
+
+    deinit {
+        unlink()
+        hermes_view_close(view)
+        view.deallocate()
+    }
+
+    /// Removes the name; who has the segment open keeps the memory.
+    public func unlink() {
+        if !isUnlinked { hermes_segment_unlink(name) }
+        isUnlinked = true
+    }
+
+    // MARK: Values
+
+    public var signalCount: Int { types.count }
+    /// The slots, 8 bytes a signal, in directory order.
+    public var slots: UnsafeMutablePointer<UInt64> { view.pointee.data }
+    /// Stores a value in the signal's own type, by the conversion rule.
+    public func store(_ value: Double, in slot: Int) { slots[slot] = hermes_f64_to_bits(value, types[slot]) }
+    public func value(of slot: Int) -> Double { hermes_bits_to_f64(slots[slot], types[slot]) }
+
+    /// Delivers every wire at once, as at the start of an epoch.
+    public func deliverAll() { hermes_deliver(view, view.pointee.control.pointee.phase_count) }
+
+    // MARK: Frame edges
+
+    public var frame: UInt64 { view.pointee.header.pointee.frame }
+    public func publish(frame: UInt64, time: Double) { hermes_edge_publish(view, frame, time) }
+    public func beginEpoch() { hermes_edge_new_epoch(view) }
+    public var epoch: UInt32 { view.pointee.control.pointee.epoch }
+    /// Applies what was set from outside; the number of values.
+    @discardableResult public func applyWrites() -> UInt64 { hermes_edge_apply_writes(view) }
+    public func serveSnapshot() { hermes_edge_serve_snapshot(view) }
+    public var attention: UInt32 { hermes_edge_attention_seen(view) }
+    public func raiseAttention() { hermes_edge_attention(view) }
+    /// True when attention moved on from `seen`, false at the deadline (CLOCK_MONOTONIC nanoseconds).
+    public func sleep(seen: UInt32, until deadline: UInt64) -> Bool { hermes_edge_sleep(view, seen, deadline) == 1 }
+    public func setState(_ state: SegmentState) { hermes_edge_set_state(view, state.rawValue) }
+
+    // MARK: Barrier
+
+    public enum Wait: Sendable, Equatable {
+        case complete
+        /// The phase waits for the node's own work.
+        case work(phase: Int)
+        case fault, deadline
+    }
+
+    public func beginFrame(_ frame: UInt64) { hermes_barrier_begin(view, frame) }
+    public func waitForFrame(until deadline: UInt64) -> Wait {
+        var phase: UInt32 = 0
+        switch Int(hermes_barrier_wait(view, deadline, &phase)) {
+        case Int(HERMES_WAIT_COMPLETE): return .complete
+        case Int(HERMES_WAIT_NODE_WORK): return .work(phase: Int(phase))
+        case Int(HERMES_WAIT_FAULT): return .fault
+        default: return .deadline
+        }
+    }
+    public func finishWork(phase: Int) { hermes_barrier_finish_work(view, UInt32(phase)) }
+    public func raiseFault() { hermes_barrier_fault(view) }
+
+    // MARK: Modules
+
+    /// Hands the mapped segment to a module inside this process; false when it does not fit.
+    public func bind(_ body: (UnsafeMutablePointer<hermes_view>, Int) -> Int32, index: Int) -> Bool { body(view, index) == 0 }
+    public func setProcess(_ pid: Int32, ofModule module: Int) { view.pointee.modules[module].pid = UInt32(pid) }
+    /// Tells a staged module that a command waits in its FIFO.
+    public func announceCommand(toModule module: Int) {
+        hermes_add_command(view, UInt32(module))
+    }
+    public func isReady(module: Int) -> Bool { hermes_module_ready(view, UInt32(module)) != 0 }
+    public func status(ofModule module: Int) -> Int32 { view.pointee.modules[module].status }
+    /// The module has been released for the frame under way and has not answered.
+    public func isOwed(byModule module: Int) -> Bool { hermes_module_owes_step(view, UInt32(module)) != 0 }
+    /// CLOCK_MONOTONIC nanoseconds of the phase's last release.
+    public func releaseTime(ofPhase phase: Int) -> UInt64 { view.pointee.phases[phase].released_ns }
+}
+
+/// What a simulation is doing, as everybody who opens the segment sees it.
+public enum SegmentState: UInt32, Sendable {
+    case staging = 1, running = 2, paused = 3, ended = 4
+}

@@ -1,0 +1,56 @@
+import Glibc
+import HermesModel
+
+/// The files that desk modules name; those of named hosts are looked for by their nodes.
+struct FileCheck {
+    let findings: Findings
+    let paths: DeskPaths
+
+    func check(_ draft: SimulationDraft) {
+        for module in draft.modules {
+            for (path, key) in [
+                (module.program, module.programKey), (module.configuration, "config"), (module.workingDirectory, "working_dir"),
+            ] {
+                guard let path else { continue }
+                if path.value.isEmpty {
+                    findings.error(path.mark, "`\(key)` is empty; write a path")
+                } else if path.value.utf8.contains(0) {
+                    continue  // Reported where it was read; the system would look for what stands before the NUL.
+                } else if module.host == nil {
+                    check(path, key, mustRun: key == module.programKey && Self.isStarted(path.value, module.kind))
+                }
+            }
+        }
+    }
+
+    /// Shared objects are loaded and Python scripts are read; everything else is executed.
+    private static func isStarted(_ path: String, _ kind: Module.Kind?) -> Bool {
+        switch kind {
+        case .process: true
+        case .script: !path.hasSuffix(".py")
+        case .inproc, nil: false
+        }
+    }
+
+    private func check(_ path: Located<String>, _ key: String, mustRun: Bool) {
+        let full = paths.absolute(path.value)
+        let kind = FileKind(path: full)
+        let wanted: FileKind = key == "working_dir" ? .directory : .regular
+        let subject = "`\(key)`: \(quoted(path.value))"
+        switch kind {
+        case .missing:
+            let start = path.value.hasPrefix("/") ? "" : " (looked for from this file's folder)"
+            findings.error(path.mark, "\(subject) does not exist\(start)\(FileKind.nearName(path: full))")
+        case .failure(let reason):
+            findings.error(path.mark, "\(subject) cannot be reached: \(reason)")
+        case _ where kind != wanted:
+            findings.error(path.mark, "\(subject) is \(kind.noun), not \(wanted.noun)")
+        case _ where access(full, wanted == .directory ? X_OK : R_OK) != 0 && !(mustRun && access(full, X_OK) == 0):
+            findings.error(path.mark, "\(subject) cannot be read: \(errorText(errno))")
+        case _ where mustRun && access(full, X_OK) != 0:
+            let remedy = key == "script" ? "begin it with a `#!` line and make it executable with `chmod +x`" : "make it so with `chmod +x`"
+            findings.error(path.mark, "\(subject) is not executable; \(remedy)")
+        default: break
+        }
+    }
+}

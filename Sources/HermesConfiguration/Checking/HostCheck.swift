@@ -1,0 +1,51 @@
+/// Endpoints, keys and mirror addresses of hosts, and the telemetry server's address.
+struct HostCheck {
+    let findings: Findings
+
+    func check(_ draft: SimulationDraft) {
+        for host in draft.hosts { check(host) }
+        check(draft.server)
+    }
+
+    private func check(_ host: HostDraft) {
+        if let endpoint = host.endpoint {
+            do throws(Endpoint.Fault) {
+                if try !Endpoint(endpoint.value).isLocal, !host.hasKey {
+                    findings.error(
+                        endpoint.mark,
+                        "host \(quoted(host.name.value)) is off loopback and has no `key`; write the public key that `hermes keygen` made on it")
+                }
+            } catch {
+                findings.error(endpoint.mark, error.message)
+            }
+        }
+        if let key = host.key, !Self.isKey(key.value) {
+            findings.error(key.mark, "`key` must be a public key of 40 Z85 characters, the line in the node's .pub file")
+        }
+        if let mirror = host.mirror {
+            do throws(Endpoint.Fault) {
+                if case .ipc = try Endpoint(mirror.value, portIsOptional: true) {
+                    findings.error(mirror.mark, "`mirror` must be a `tcp://` address that the other hosts reach")
+                }
+            } catch {
+                findings.error(mirror.mark, error.message)
+            }
+        }
+    }
+
+    private func check(_ server: ServerDraft) {
+        if let port = server.port, !Endpoint.ports.contains(port.value) {
+            findings.error(port.mark, "`port` must be 1 to 65535, not `\(port.value)`")
+        }
+        if let host = server.host, !Address.isPlausible(host.value), !Address.isIPv6(host.value) {
+            findings.error(host.mark, "\(quoted(host.value)) is no address or host name")
+        }
+    }
+
+    static func isKey(_ text: String) -> Bool {
+        text.utf8.count == 40 && text.utf8.allSatisfy(z85.contains)
+    }
+
+    private static let z85 = Set(
+        "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-:+=^!/*?&<>()[]{}@%$#".utf8)
+}

@@ -1,0 +1,46 @@
+import HermesModel
+
+/// The mapping `execution:`.
+struct ExecutionDecoder {
+    let findings: Findings
+
+    func decode(_ node: Node) -> ExecutionDraft {
+        var draft = ExecutionDraft()
+        guard let fields = Fields(node, .execution, of: "`execution`", findings: findings) else {
+            draft.rateIsUsable = false
+            return draft
+        }
+        draft.mode = fields.choice("mode", among: Execution.Mode.allCases)?.value
+        draft.rateHz = fields.number("rate_hz", .positive)
+        draft.rateIsUsable = draft.rateHz != nil || !fields.has("rate_hz")
+        draft.endTime = fields.number("end_time", .notNegative)
+        draft.stepTimeoutSeconds = fields.number("step_timeout_s", .notNegative)?.value
+        draft.schedule = schedule(fields)
+        return draft
+    }
+
+    /// Each item of the list is one phase: a module, or a list of modules side by side.
+    private func schedule(_ fields: Fields) -> Located<[[Located<String>]]>? {
+        guard let node = fields.node("schedule") else { return nil }
+        guard case .sequence(let items) = node.content else {
+            findings.error(
+                node.mark, "`schedule` must be a list of modules, not \(node.content.kindNoun); without it all modules run side by side")
+            return nil
+        }
+        let phases = items.map { item in
+            guard case .sequence(let members) = item.content else { return [module(item, fields)].compactMap { $0 } }
+            if members.isEmpty { findings.error(item.mark, "a phase of no modules; remove it") }
+            return members.compactMap { module($0, fields) }
+        }
+        return Located(value: phases, mark: fields.keyMark("schedule") ?? node.mark)
+    }
+
+    private func module(_ node: Node, _ fields: Fields) -> Located<String>? {
+        if case .sequence = node.content {
+            findings.error(
+                node.mark, "`schedule` nests deeper than two levels; it is a list of phases, each a module or a list of modules")
+            return nil
+        }
+        return fields.text(node, named: "a module in `schedule`")
+    }
+}

@@ -1,0 +1,21 @@
+/// The keys each kind of mapping may have: the reader's whole vocabulary. `docs/hermes.schema.json` has the same.
+struct KeySet {
+    /// For messages: "in a wire".
+    var owner: String
+    var keys: [String]
+
+    static let simulation = KeySet(
+        owner: "a configuration", keys: ["version", "name", "hosts", "modules", "wiring", "execution", "server"])
+    static let host = KeySet(owner: "a host", keys: ["endpoint", "key", "mirror"])
+    static let module = KeySet(
+        owner: "a module",
+        keys: [
+            "type", "executable", "script", "args", "env", "working_dir", "config", "host", "rate_hz", "step_timeout_s",
+            "signals",
+        ])
+    static let signal = KeySet(owner: "a signal", keys: ["name", "type", "unit", "writable", "published"])
+    static let wire = KeySet(owner: "a wire", keys: ["src", "dst", "gain", "offset"])
+    static let execution = KeySet(
+        owner: "`execution`", keys: ["mode", "rate_hz", "end_time", "schedule", "step_timeout_s"])
+    static let server = KeySet(owner: "`server`", keys: ["enabled", "host", "port", "telemetry_hz"])
+}

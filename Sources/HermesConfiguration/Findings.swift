@@ -1,0 +1,76 @@
+import HermesModel
+
+/// Collects what is wrong with one configuration, so that one pass reports everything.
+final class Findings {
+    private let file: String
+    private var diagnostics: [Diagnostic] = []
+    private(set) var hasErrors = false
+    /// A search for a near name costs time per candidate: after so many a file is past guessing.
+    private var comparisonsLeft = 1_000_000
+
+    init(file: String) {
+        self.file = file
+    }
+
+    func location(_ mark: Mark) -> SourceLocation {
+        SourceLocation(file: file, line: mark.line, column: mark.column)
+    }
+
+    func error(_ mark: Mark, _ message: String) {
+        error(location(mark), message)
+    }
+
+    func error(_ location: SourceLocation, _ message: String) {
+        diagnostics.append(Diagnostic(.error, at: location, message))
+        hasErrors = true
+    }
+
+    func warning(_ mark: Mark, _ message: String) {
+        diagnostics.append(Diagnostic(.warning, at: location(mark), message))
+    }
+
+    /// The candidate `name` was likely meant to be, as long as the file has not had a great many wrong names.
+    func nearest(to name: String, among candidates: some Collection<String>) -> String? {
+        guard comparisonsLeft > 0 else { return nil }
+        comparisonsLeft -= candidates.count
+        return HermesModel.nearest(to: name, among: candidates)
+    }
+
+    /// "; did you mean `x`?", or "".
+    func suggestion(for name: String, among candidates: some Collection<String>) -> String {
+        nearest(to: name, among: candidates).map { "; did you mean \(quoted($0))?" } ?? ""
+    }
+
+    /// All findings in file order, each once: what is reached through several aliases is still one fault.
+    var sorted: [Diagnostic] {
+        var seen: Set<Diagnostic> = []
+        return diagnostics.enumerated()
+            .sorted { ($0.element.location, $0.offset) < ($1.element.location, $1.offset) }
+            .map(\.element)
+            .filter { seen.insert($0).inserted }
+    }
+}
+
+/// Text from the file, for a message of one line: in backquotes, control characters escaped, cut when long.
+func quoted(_ text: String) -> String {
+    var shown = ""
+    for (count, scalar) in text.unicodeScalars.enumerated() {
+        if count == 80 {
+            shown += "..."
+            break
+        }
+        if isControl(scalar) {
+            shown += scalar.escaped(asASCII: true)
+        } else {
+            shown.unicodeScalars.append(scalar)
+        }
+    }
+    return "`\(shown)`"
+}
+
+func isControl(_ scalar: Unicode.Scalar) -> Bool {
+    switch scalar.value {
+    case 0..<0x20, 0x7F..<0xA0, 0x2028, 0x2029: true
+    default: false
+    }
+}

@@ -1,0 +1,54 @@
+import Glibc
+import HermesModel
+
+/// What stands at a path, links followed; found without opening it.
+enum FileKind: Equatable {
+    case regular, directory, fifo, device, socket, missing
+    case failure(String)
+
+    init(path: String) {
+        var status = stat()
+        guard stat(path, &status) == 0 else {
+            self = errno == ENOENT || errno == ENOTDIR ? .missing : .failure(errorText(errno))
+            return
+        }
+        switch status.st_mode & S_IFMT {
+        case S_IFREG: self = .regular
+        case S_IFDIR: self = .directory
+        case S_IFIFO: self = .fifo
+        case S_IFSOCK: self = .socket
+        default: self = .device
+        }
+    }
+
+    /// For "is ...".
+    var noun: String {
+        switch self {
+        case .regular: "a file"
+        case .directory: "a directory"
+        case .fifo: "a FIFO"
+        case .device: "a device"
+        case .socket: "a socket"
+        case .missing: "missing"
+        case .failure(let reason): reason
+        }
+    }
+
+    /// "; did you mean `x`?" when the folder of the missing file at `path` has a file of nearly its name.
+    static func nearName(path: String) -> String {
+        let slash = path.utf8.lastIndex(of: UInt8(ascii: "/"))
+        let folder = slash.map { $0 == path.startIndex ? "/" : String(path[..<$0]) } ?? "."
+        let name = slash.map { String(path[path.index(after: $0)...]) } ?? path
+        guard let stream = opendir(folder) else { return "" }
+        defer { closedir(stream) }
+        var names: [String] = []
+        // Enough for any folder that people keep models in.
+        while names.count < 4096, let entry = readdir(stream) {
+            let entryName = withUnsafePointer(to: &entry.pointee.d_name) { name in
+                name.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
+            }
+            if entryName != ".", entryName != ".." { names.append(entryName) }
+        }
+        return didYouMean(name, among: names.sorted())
+    }
+}

@@ -1,0 +1,448 @@
+import CHermes
+import CKeeper
+import Glibc
+import HermesBackplane
+import HermesModel
+import HermesPlan
+import HermesProtocol
+
+/// One host's modules and segment, driven by direct call on the thread that runs the frames.
+public final class EmbeddedNode: NodeSession {
+    public struct Reporter: Sendable {
+        /// A line of a module's output.
+        public var moduleLine: @Sendable (_ module: String, _ line: String) -> Void
+        /// Something a human should know while it happens.
+        public var warning: @Sendable (_ text: String) -> Void
+
+        public init(
+            moduleLine: @escaping @Sendable (String, String) -> Void, warning: @escaping @Sendable (String) -> Void
+        ) {
+            self.moduleLine = moduleLine
+            self.warning = warning
+        }
+    }
+
+    private static let hostName = "desk"
+    /// Seconds a module has to announce, to initialise and to stage: interpreters and tables take their time to load.
+    private static let startSeconds = 30.0
+
+    private let simulation: Simulation
+    private let settings: LaunchSettings
+    private let reporter: Reporter
+    private let folder: RunFolder
+    private var processKeeper: keeper
+    private var supervisor: ProcessSupervisor?
+    /// By module index, one of the two.
+    private var processes: [Int: ModuleProcess] = [:]
+    private var inproc: [Int: InprocModule] = [:]
+    /// Module indices in the order of the supervisor's records.
+    private var recordOrder: [Int] = []
+    private var lifecycles: Monitor<[ModuleLifecycle]>
+    private var announcements: [Announcement] = []
+    private var plan: Plan?
+    private var segment: Segment?
+    private let lossTarget = Monitor<Segment?>(nil)
+    private var executor: FrameExecutor?
+    private var overrides: [(slot: Int, value: Double)] = []
+
+    /// - Parameter keeper: forked by the caller before it had threads; the node ends it.
+    public init(
+        _ simulation: Simulation, settings: LaunchSettings, folder: RunFolder, keeper processKeeper: keeper, reporter: Reporter
+    ) {
+        self.simulation = simulation
+        self.settings = settings
+        self.reporter = reporter
+        self.folder = folder
+        self.processKeeper = processKeeper
+        lifecycles = Monitor(Array(repeating: ModuleLifecycle(), count: simulation.modules.count))
+        folder.register(with: &self.processKeeper)
+    }
+
+    // MARK: Start
+
+    public func launch() throws -> [Announcement] {
+        var started: [ModuleProcess] = []
+        for (index, module) in simulation.modules.enumerated() {
+            if module.kind == .inproc {
+                inproc[index] = try InprocModule(module, simulationName: simulation.name)
+            } else {
+                let process = try ModuleProcess(
+                    id: UInt32(started.count), module: module, folder: folder, keeper: &processKeeper)
+                let launch = try settings.launch(
+                    of: module, commandPath: process.commandPath, replyPath: process.replyPath)
+                try process.launch(launch, keeper: &processKeeper)
+                processes[index] = process
+                recordOrder.append(index)
+                started.append(process)
+            }
+        }
+        let loss = lossTarget
+        let supervisor = ProcessSupervisor(
+            keeper: processKeeper, processes: started, onLine: reporter.moduleLine,
+            onLoss: { loss.with { $0?.raiseFault() } })
+        supervisor.start()
+        self.supervisor = supervisor
+        announcements = try simulation.modules.indices.map { try announcement(of: $0) }
+        return announcements
+    }
+
+    private func announcement(of index: Int) throws -> Announcement {
+        let module = simulation.modules[index]
+        func decode(_ bytes: [UInt8]) throws -> Announcement {
+            do {
+                return Announcement(signals: try AnnouncementDecoder.decode(bytes))
+            } catch {
+                throw failure(.announce, index, error.cause)
+            }
+        }
+        if let inside = inproc[index] { return try decode(inside.announcement) }
+        // A file that isn't Python can't know of this library: it runs beside the frames.
+        if module.kind == .script && !LaunchSettings.isPython(module.program) {
+            return Announcement(isFree: true, signals: [])
+        }
+        let record = try awaitRecord(index, doing: "announce its signals") { record -> ProcessRecord? in
+            record.announcement != nil || record.isFree || record.exitStatus == 0 && module.kind == .script
+                ? record : nil
+        }
+        guard let bytes = record.announcement else { return Announcement(isFree: true, signals: []) }
+        return try decode(bytes)
+    }
+
+    public func prepare(_ plan: Plan) throws {
+        self.plan = plan
+        let name = RunFolder.segmentName(of: simulation.name)
+        let segment: Segment
+        do {
+            segment = try Segment(name: name, plan: plan, run: UInt64.random(in: 1 ... .max))
+        } catch {
+            throw RunFailure(.resource, cause: "\(error)")
+        }
+        self.segment = segment
+        for (record, index) in recordOrder.enumerated() {
+            segment.setProcess(supervisor!.records.with { $0[record].pid }, ofModule: index)
+        }
+        // All at once: what takes its time loads side by side.
+        let asked = try plan.modules.indices.filter { processes[$0] != nil && !plan.modules[$0].isFree }.map { index in
+            let head = withUnsafeBytes(of: UInt32(index).littleEndian) { Array($0) }
+            return (index, try send(Int(HERMES_INIT), to: index, head: head, body: Array(name.utf8)))
+        }
+        for (index, sequence) in asked { try expectSuccess(index, sequence, "init") }
+        for (index, module) in inproc.sorted(by: { $0.key < $1.key }) {
+            guard segment.bind(module.bind, index: index) else {
+                throw failure(.protocolError, index, "does not fit the segment made for it")
+            }
+            try check(module.initialise(), of: index, module, "init")
+        }
+    }
+
+    public func stage(overrides: [(slot: Int, value: Double)]) throws {
+        self.overrides = overrides
+        for index in plan!.stageOrder { try stage(index) }
+        beginAtFrameZero()
+        executor = makeExecutor()
+        let segment = segment!
+        lossTarget.with { $0 = segment }
+        for index in recordOrder where plan!.modules[index].isFree {
+            _ = processes[index]!.send(Int(HERMES_STAGE), until: deadline(after: 1))
+        }
+        // Whoever was lost before faults could be raised is found here.
+        try throwIfLost(frame: nil)
+    }
+
+    private func stage(_ index: Int) throws {
+        if let inside = inproc[index] {
+            try check(inside.stage(), of: index, inside, "stage")
+        } else if !plan!.modules[index].isFree {
+            try expectSuccess(index, try send(Int(HERMES_STAGE), to: index), "stage")
+        }
+        lifecycles.with { _ = $0[index].handle(.stage) }
+    }
+
+    private func beginAtFrameZero() {
+        for (slot, value) in overrides { segment!.store(value, in: slot) }
+        segment!.deliverAll()
+        segment!.publish(frame: 0, time: 0)
+    }
+
+    private func makeExecutor() -> FrameExecutor {
+        let plan = plan!, segment = segment!
+        let work = plan.phases.map { members in
+            members.compactMap { index in
+                inproc[index].map { (index: index, divisor: UInt64(plan.modules[index].divisor), module: $0) }
+            }
+        }
+        let stepped = plan.modules.indices.filter { !plan.modules[$0].isInproc && !plan.modules[$0].isFree }
+        let reporter = reporter
+        let warn = { (module: Int, frame: UInt64) in
+            reporter.warning("waiting for host \(Self.hostName), module \(plan.modules[module].name), frame \(frame)")
+        }
+        return FrameExecutor(
+            segment: segment, work: work,
+            owed: {
+                stepped.filter { segment.isOwed(byModule: $0) }
+                    .map { ($0, segment.releaseTime(ofPhase: plan.modules[$0].phase)) }
+            },
+            warn: warn,
+            watch: StepWatch(
+                timeoutSeconds: simulation.modules.map { $0.stepTimeoutSeconds ?? simulation.execution.stepTimeoutSeconds }))
+    }
+
+    // MARK: Frames
+
+    public func step(frame: UInt64) throws {
+        do {
+            try executor!.run(frame: frame)
+        } catch .loss {
+            throw lossFailure(frame: frame)
+        } catch .inproc(let index, let status) {
+            throw statusFailure(index, status, inproc[index]!.reason, frame: frame)
+        } catch .timedOut(let index, let seconds) {
+            throw failure(.timeout, index, "did not finish its step within \(shortest(seconds)) s", frame: frame)
+        }
+        segment!.publish(frame: frame, time: Double(frame) / plan!.rateHz)
+    }
+
+    public func reset() throws {
+        for index in plan!.stageOrder {
+            if let inside = inproc[index] {
+                try check(inside.reset(), of: index, inside, "reset")
+            } else if !plan!.modules[index].isFree {
+                try expectSuccess(index, try send(Int(HERMES_RESET), to: index), "reset")
+            }
+        }
+        segment!.applyWrites()
+        segment!.beginEpoch()
+        beginAtFrameZero()
+    }
+
+    public func atEdge() {
+        segment!.serveSnapshot()
+        segment!.applyWrites()
+    }
+
+    public var slots: UnsafePointer<UInt64> { UnsafePointer(segment!.slots) }
+    public var epoch: UInt32 { segment?.epoch ?? 0 }
+    public var attention: UInt32 { segment!.attention }
+    public func sleep(seen: UInt32, until deadline: UInt64) -> Bool { segment!.sleep(seen: seen, until: deadline) }
+    public func raiseAttention() { lossTarget.with { $0?.raiseAttention() } }
+
+    public func show(_ state: SegmentPhase) {
+        segment!.setState(state == .running ? .running : .paused)
+        lifecycles.with { lifecycles in
+            for index in lifecycles.indices { _ = lifecycles[index].handle(state == .running ? .run : .pause) }
+        }
+    }
+
+    public var moduleStates: [(name: String, state: ModuleState)] {
+        lifecycles.with { Array(zip(simulation.modules.map(\.name), $0.map(\.state))) }
+    }
+
+    // MARK: End
+
+    public func finish(hurried: Bool) {
+        lossTarget.with { $0 = nil }
+        terminateInOrder(hurried: hurried)
+        segment?.setState(.ended)
+        segment?.unlink()
+        if supervisor == nil {
+            keeper_finish(&processKeeper)
+        } else {
+            awaitExits()
+            keeper_finish(&processKeeper)
+            supervisor?.stop()
+        }
+        inproc.removeAll()
+        executor = nil
+        folder.remove()
+        lifecycles.with { lifecycles in
+            for index in lifecycles.indices { _ = lifecycles[index].handle(.finish) }
+        }
+    }
+
+    /// Each module in schedule order is told to terminate and waited for; together they have a second.
+    private func terminateInOrder(hurried: Bool) {
+        let limit = deadline(after: 1)
+        for index in plan?.stageOrder ?? Array(simulation.modules.indices) {
+            if let inside = inproc[index] {
+                inside.terminate()
+                continue
+            }
+            guard let process = processes[index], exitStatus(index) == nil else { continue }
+            let isFree = plan?.modules[index].isFree ?? false
+            guard !isFree, let sequence = process.send(Int(HERMES_TERMINATE), until: limit) else {
+                keeper_signal(&processKeeper, process.id, SIGTERM, 0)
+                continue
+            }
+            if segment?.isReady(module: index) == true { segment?.announceCommand(toModule: index) }
+            // One that hangs in a step does not read its FIFO; SIGTERM has libhermes terminate it from beside.
+            let owes = hurried && segment?.isOwed(byModule: index) == true
+            let announced = record(index) { $0.announcement != nil }
+            if owes || !announced { keeper_signal(&processKeeper, process.id, SIGTERM, 0) }
+            if announced && !owes {
+                _ = supervisor!.records.wait(until: limit) { records -> Bool? in
+                    let record = records[Int(process.id)]
+                    return record.replies[sequence] != nil || record.exitStatus != nil ? true : nil
+                }
+            }
+        }
+    }
+
+    /// The kill ladder's lower rungs: SIGTERM for who has not gone, then SIGKILL for its group.
+    private func awaitExits() {
+        let spawned = recordOrder.filter { index in record(index) { $0.launchError == nil } }
+        func allGone(within seconds: Double) -> Bool {
+            supervisor!.records.wait(until: deadline(after: seconds)) { records -> Bool? in
+                spawned.allSatisfy { records[Int(processes[$0]!.id)].exitStatus != nil } ? true : nil
+            } ?? false
+        }
+        if allGone(within: 1.0) { return }
+        for index in spawned where exitStatus(index) == nil {
+            keeper_signal(&processKeeper, processes[index]!.id, SIGTERM, 0)
+        }
+        if allGone(within: 0.7) { return }
+        for index in spawned where exitStatus(index) == nil {
+            reporter.warning("module \(simulation.modules[index].name) did not terminate; killed")
+            keeper_signal(&processKeeper, processes[index]!.id, SIGKILL, 1)
+        }
+        _ = allGone(within: 2)
+    }
+
+    // MARK: Commands and their replies
+
+    private func send(_ type: Int, to index: Int, head: [UInt8] = [], body: [UInt8] = []) throws -> UInt32 {
+        guard let sequence = processes[index]!.send(type, head: head, body: body, until: deadline(after: Self.startSeconds))
+        else { throw failure(.protocolError, index, "does not read its command FIFO") }
+        if segment?.isReady(module: index) == true { segment!.announceCommand(toModule: index) }
+        return sequence
+    }
+
+    private func expectSuccess(_ index: Int, _ sequence: UInt32, _ call: String) throws {
+        let reply = try awaitRecord(index, doing: "return from \(call)") { $0.replies.removeValue(forKey: sequence) }
+        guard reply.status == 0 else { throw callFailure(index, call, reply.status, reply.text) }
+    }
+
+    private func check(_ status: Int32, of index: Int, _ module: InprocModule, _ call: String) throws {
+        guard status == 0 else { throw callFailure(index, call, status, module.reason) }
+    }
+
+    /// Waits for something of a module's process; says so at half the time, and throws when it is lost or too late.
+    private func awaitRecord<Result>(
+        _ index: Int, doing what: String, _ body: (inout ProcessRecord) -> Result?
+    ) throws -> Result {
+        let record = Int(processes[index]!.id)
+        let waitsForEver = (simulation.modules[index].stepTimeoutSeconds ?? simulation.execution.stepTimeoutSeconds) == 0
+        func look(_ records: inout [ProcessRecord]) -> Awaited<Result>? {
+            if let result = body(&records[record]) { return .result(result) }
+            let seen = records[record]
+            return seen.exitStatus != nil || seen.launchError != nil || seen.rubbish != nil ? .lost : nil
+        }
+        var outcome = supervisor!.records.wait(until: deadline(after: Self.startSeconds / 2), for: look)
+        if outcome == nil {
+            reporter.warning("waiting for host \(Self.hostName), module \(simulation.modules[index].name) to \(what)")
+            let rest = waitsForEver ? 0 : Self.startSeconds / 2
+            outcome = supervisor!.records.wait(until: deadline(after: rest), for: look)
+        }
+        switch outcome {
+        case .result(let result): return result
+        case .lost: throw lost(index, frame: nil)
+        case nil: throw failure(.timeout, index, "did not \(what) within \(shortest(Self.startSeconds)) s")
+        }
+    }
+
+    // MARK: Failures
+
+    private func record<Result>(_ index: Int, _ body: (ProcessRecord) -> Result) -> Result {
+        supervisor!.records.with { body($0[Int(processes[index]!.id)]) }
+    }
+
+    private func exitStatus(_ index: Int) -> Int32? { record(index) { $0.exitStatus } }
+
+    /// A free script that ends with 0 has done what it wanted; any other end of a process is a loss.
+    private func isLost(_ index: Int) -> Bool {
+        record(index) { record in
+            if record.launchError != nil || record.rubbish != nil { return true }
+            guard let status = record.exitStatus else { return false }
+            return !(plan?.modules[index].isFree == true && status == 0)
+        }
+    }
+
+    private func throwIfLost(frame: UInt64?) throws {
+        if let index = recordOrder.first(where: { isLost($0) }) { throw lost(index, frame: frame) }
+    }
+
+    /// Who made the barrier report a fault.
+    private func lossFailure(frame: UInt64) -> RunFailure {
+        for index in recordOrder where segment!.status(ofModule: index) != 0 {
+            return statusFailure(index, segment!.status(ofModule: index), reason(of: index), frame: frame)
+        }
+        if let index = recordOrder.first(where: { isLost($0) }) { return lost(index, frame: frame) }
+        return RunFailure(.protocolError, host: Self.hostName, frame: frame, cause: "the barrier failed for no known reason")
+    }
+
+    /// The reason travels by FIFO, ahead of the status: it is there or about to be.
+    private func reason(of index: Int) -> String {
+        supervisor!.records.wait(until: deadline(after: 0.2)) { $0[Int(self.processes[index]!.id)].stepReason } ?? ""
+    }
+
+    private func lost(_ index: Int, frame: UInt64?) -> RunFailure {
+        lifecycles.with { _ = $0[index].handle(.fail) }
+        let seen = record(index) { $0 }
+        if let rubbish = seen.rubbish { return failure(.protocolError, index, rubbish, frame: frame) }
+        if let code = seen.launchError {
+            return failure(
+                .launch, index,
+                "can't be started: \(simulation.modules[index].program): \(String(cString: strerror(code)))")
+        }
+        let status = seen.exitStatus ?? 0
+        let number = keeper_status_signal(status)
+        if number != 0 {
+            return failure(.signal, index, "ended by signal \(number) (\(signalName(number)))", frame: frame)
+        }
+        let before = seen.announcement == nil && !seen.isFree ? " before it announced its signals" : ""
+        return failure(.exit, index, "exited with code \(keeper_status_code(status))\(before)", frame: frame)
+    }
+
+    private func callFailure(_ index: Int, _ call: String, _ status: Int32, _ reason: String) -> RunFailure {
+        lifecycles.with { _ = $0[index].handle(.fail) }
+        return failure(.status, index, "\(call) returned \(status)\(reason.isEmpty ? "" : ": \(reason)")")
+    }
+
+    private func statusFailure(_ index: Int, _ status: Int32, _ reason: String, frame: UInt64) -> RunFailure {
+        lifecycles.with { _ = $0[index].handle(.fail) }
+        return failure(
+            .status, index, "step returned \(status)\(reason.isEmpty ? "" : ": \(reason)")", frame: frame)
+    }
+
+    private func failure(_ code: RunFailure.Code, _ index: Int, _ cause: String, frame: UInt64? = nil) -> RunFailure {
+        let lines = processes[index] == nil || supervisor == nil ? [] : record(index) { Array($0.lastLines.suffix(4)) }
+        return RunFailure(
+            code, module: simulation.modules[index].name, host: Self.hostName, frame: frame, cause: cause,
+            lastLines: lines)
+    }
+}
+
+private enum Awaited<Result> {
+    case result(Result)
+    case lost
+}
+
+private func signalName(_ number: Int32) -> String {
+    switch number {
+    case SIGABRT: "SIGABRT"
+    case SIGBUS: "SIGBUS"
+    case SIGFPE: "SIGFPE"
+    case SIGHUP: "SIGHUP"
+    case SIGILL: "SIGILL"
+    case SIGINT: "SIGINT"
+    case SIGKILL: "SIGKILL"
+    case SIGPIPE: "SIGPIPE"
+    case SIGSEGV: "SIGSEGV"
+    case SIGTERM: "SIGTERM"
+    default: "\(String(cString: strsignal(number)))"
+    }
+}
+
+/// 5 rather than 5.0.
+private func shortest(_ seconds: Double) -> String {
+    seconds == seconds.rounded() && abs(seconds) < 1e9 ? "\(Int(seconds))" : "\(seconds)"
+}

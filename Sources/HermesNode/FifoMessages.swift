@@ -1,0 +1,118 @@
+import CHermes
+import HermesModel
+import HermesPlan
+
+/// One message of a module: its type, what it answers, and its body.
+struct FifoMessage: Equatable {
+    var type: UInt32
+    var sequence: UInt32
+    var body: [UInt8]
+}
+
+/// Bytes that are not what they should be; one sentence for the report.
+struct FifoError: Error, Equatable {
+    var cause: String
+}
+
+/// Cuts a stream of bytes into messages. Every size is bounded before anything is kept.
+struct FifoParser {
+    private var buffer: [UInt8] = []
+    private var consumed = 0
+    private static let headerSize = MemoryLayout<hermes_fifo_header>.size
+    /// The longest body a module may send.
+    static let longest = Int(HERMES_FIFO_LONGEST)
+
+    mutating func append(_ bytes: UnsafeRawBufferPointer) { buffer.append(contentsOf: bytes) }
+
+    /// The next whole message, nil when more bytes are needed.
+    mutating func next() throws(FifoError) -> FifoMessage? {
+        guard buffer.count - consumed >= Self.headerSize else { return nil }
+        var reader = ByteReader(buffer[consumed...])
+        guard let magic = reader.u32(), let type = reader.u32(), let sequence = reader.u32(), let length = reader.u32(),
+            magic == HERMES_FIFO_MAGIC, (1...4).contains(type), Int(length) <= Self.longest
+        else { throw FifoError(cause: "wrote something else than a message on its reply FIFO") }
+        guard buffer.count - consumed >= Self.headerSize + Int(length) else { return nil }
+        let start = consumed + Self.headerSize
+        let body = Array(buffer[start..<start + Int(length)])
+        consumed = start + Int(length)
+        if consumed == buffer.count {
+            buffer.removeAll(keepingCapacity: buffer.capacity <= 1 << 16)
+            consumed = 0
+        }
+        return FifoMessage(type: type, sequence: sequence, body: body)
+    }
+}
+
+/// Little-endian numbers and texts out of a slice; nil past its end.
+struct ByteReader {
+    private var rest: ArraySlice<UInt8>
+    init(_ bytes: ArraySlice<UInt8>) { rest = bytes }
+
+    var isAtEnd: Bool { rest.isEmpty }
+    var remaining: Int { rest.count }
+
+    mutating func u8() -> UInt8? { rest.popFirst() }
+    mutating func u32() -> UInt32? {
+        guard let bytes = take(4) else { return nil }
+        return bytes.reversed().reduce(0) { $0 << 8 | UInt32($1) }
+    }
+    mutating func take(_ count: Int) -> ArraySlice<UInt8>? {
+        guard count >= 0, rest.count >= count else { return nil }
+        defer { rest = rest.dropFirst(count) }
+        return rest.prefix(count)
+    }
+    mutating func text(_ count: Int) -> String? { take(count).flatMap { String(validating: $0, as: UTF8.self) } }
+}
+
+/// The body of an announcement.
+enum AnnouncementDecoder {
+    static let longestName = 4096
+    private static let longestText = 1 << 16
+
+    static func decode(_ bytes: [UInt8]) throws(FifoError) -> [AnnouncedSignal] {
+        var reader = ByteReader(bytes[...])
+        let broken = FifoError(cause: "sent a broken announcement")
+        guard let count = reader.u32(), Int(count) <= reader.remaining / 16 else { throw broken }
+        var signals: [AnnouncedSignal] = []
+        signals.reserveCapacity(Int(count))
+        var names = Set<String>(minimumCapacity: Int(count))
+        for _ in 0..<count {
+            guard let typeCode = reader.u8(), let flags = reader.u8(), reader.take(2) != nil,
+                let nameLength = reader.u32(), let unitLength = reader.u32(), let summaryLength = reader.u32()
+            else { throw broken }
+            guard let type = SignalType(rawValue: typeCode) else {
+                throw FifoError(cause: "announced a signal of the unknown type \(typeCode)")
+            }
+            guard nameLength <= longestName else {
+                throw FifoError(cause: "announced a signal's name of \(nameLength) bytes; the longest is \(longestName)")
+            }
+            guard unitLength <= longestText, summaryLength <= longestText else { throw broken }
+            guard let name = reader.text(Int(nameLength)), let unit = reader.text(Int(unitLength)),
+                let summary = reader.text(Int(summaryLength))
+            else { throw FifoError(cause: "announced a text that is not UTF-8") }
+            guard !name.isEmpty else { throw FifoError(cause: "announced a signal without a name") }
+            guard !name.unicodeScalars.contains(where: { $0.value < 32 || $0.value == 127 }) else {
+                throw FifoError(cause: "announced a signal with a control character in its name")
+            }
+            guard names.insert(name).inserted else {
+                throw FifoError(cause: "announced two signals of the name '\(name)'")
+            }
+            signals.append(
+                AnnouncedSignal(
+                    name: name, type: type, writable: flags & 1 != 0, published: flags & 2 == 0,
+                    direction: direction(flags), unit: unit.isEmpty ? nil : unit,
+                    summary: summary.isEmpty ? nil : summary, isNamedAccess: flags & 16 != 0))
+        }
+        guard reader.isAtEnd else { throw broken }
+        return signals
+    }
+
+    private static func direction(_ flags: UInt8) -> AnnouncedSignal.Direction {
+        switch flags & 12 {
+        case 4: .input
+        case 8: .output
+        case 12: .both
+        default: .unspecified
+        }
+    }
+}

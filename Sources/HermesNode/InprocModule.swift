@@ -1,0 +1,49 @@
+import CHermes
+import Glibc
+import HermesModel
+import HermesProtocol
+
+/// A module inside the node: the same C functions as in a process of its own, called straight.
+final class InprocModule {
+    let module: Module
+    private let context: OpaquePointer
+
+    /// Loads the shared object and makes the module.
+    init(_ module: Module, simulationName: String) throws {
+        self.module = module
+        func failed(_ cause: String) -> RunFailure { RunFailure(.launch, module: module.name, cause: cause) }
+        guard let library = dlopen(module.program, RTLD_NOW | RTLD_LOCAL) else {
+            throw failed("can't be loaded: \(String(cString: dlerror()))")
+        }
+        guard let create = dlsym(library, "hermes_module_create"), let destroy = dlsym(library, "hermes_module_destroy")
+        else {
+            throw failed("\(module.program) defines no hermes_module_create and hermes_module_destroy")
+        }
+        typealias Create = @convention(c) () -> UnsafeMutablePointer<hermes_module_t>?
+        typealias Destroy = @convention(c) (UnsafeMutablePointer<hermes_module_t>?) -> Void
+        guard
+            let context = hermes_context_create(
+                module.name, module.configuration, RunFolder.segmentName(of: simulationName),
+                unsafeBitCast(create, to: Create.self), unsafeBitCast(destroy, to: Destroy.self))
+        else { throw failed(String(cString: hermes_last_error())) }
+        self.context = context
+    }
+
+    deinit { hermes_context_destroy(context) }
+
+    var announcement: [UInt8] {
+        var size = 0
+        guard let bytes = hermes_context_announcement(context, &size) else { return [] }
+        return Array(UnsafeBufferPointer(start: bytes, count: size))
+    }
+
+    func bind(_ view: UnsafeMutablePointer<hermes_view>, index: Int) -> Int32 {
+        hermes_context_bind(context, view, UInt32(index))
+    }
+    func initialise() -> Int32 { hermes_context_init(context) }
+    func stage() -> Int32 { hermes_context_stage(context) }
+    func step() -> Int32 { hermes_context_step(context) }
+    func reset() -> Int32 { hermes_context_reset(context) }
+    func terminate() { hermes_context_terminate(context) }
+    var reason: String { String(cString: hermes_context_failure(context)) }
+}

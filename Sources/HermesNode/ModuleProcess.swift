@@ -1,0 +1,112 @@
+import CHermes
+import CKeeper
+import Glibc
+import HermesModel
+import HermesProtocol
+
+/// The descriptors of one module's process: its FIFO pair and the read ends of its two outputs.
+final class ModuleProcess {
+    let id: UInt32
+    let module: Module
+    let commandPath, replyPath: String
+    /// Both ends of each FIFO stay open here, so neither a late nor a dead module makes a call fail or block.
+    let commands, replies: Int32
+    private(set) var output: Int32 = -1
+    private(set) var errors: Int32 = -1
+    private var sequence: UInt32 = 0
+
+    init(id: UInt32, module: Module, folder: RunFolder, keeper processKeeper: inout keeper) throws {
+        self.id = id
+        self.module = module
+        commandPath = "\(folder.path)/\(id).command"
+        replyPath = "\(folder.path)/\(id).reply"
+        commands = try Self.makeFifo(commandPath, &processKeeper)
+        replies = try Self.makeFifo(replyPath, &processKeeper)
+    }
+
+    deinit { for descriptor in [commands, replies, output, errors] where descriptor >= 0 { close(descriptor) } }
+
+    private static func makeFifo(_ path: String, _ processKeeper: inout keeper) throws -> Int32 {
+        keeper_register(&processKeeper, Int32(KEEPER_UNLINK), path)
+        var descriptor: Int32 = -1
+        if mkfifo(path, 0o600) == 0 { descriptor = open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC) }
+        guard descriptor >= 0 else {
+            throw RunFailure(.resource, cause: "can't make the FIFO \(path): \(String(cString: strerror(errno)))")
+        }
+        return descriptor
+    }
+
+    /// Asks the keeper for the process; what becomes of it comes as an event.
+    func launch(_ launch: ModuleLaunch, keeper processKeeper: inout keeper) throws {
+        var outputs: (Int32, Int32) = (-1, -1)
+        (output, outputs.0) = try Self.makePipe()
+        (errors, outputs.1) = try Self.makePipe()
+        defer {
+            close(outputs.0)
+            close(outputs.1)
+        }
+        let code = withTexts(launch.arguments) { arguments in
+            withTexts(launch.environment) { environment in
+                launch.directory.withCString { directory in
+                    var program = keeper_program(
+                        arguments: arguments, environment: environment, directory: directory,
+                        standard_output: outputs.0, standard_error: outputs.1)
+                    return keeper_spawn(&processKeeper, id, &program)
+                }
+            }
+        }
+        guard code == 0 else {
+            throw RunFailure(
+                .launch, module: module.name, cause: "can't be started: \(String(cString: strerror(code)))")
+        }
+    }
+
+    private static func makePipe() throws -> (read: Int32, write: Int32) {
+        var ends: [Int32] = [-1, -1]
+        let code = keeper_pipe(&ends)
+        guard code == 0 else {
+            throw RunFailure(.resource, cause: "can't make a pipe: \(String(cString: strerror(code)))")
+        }
+        return (ends[0], ends[1])
+    }
+
+    /// Sends a command; the number its reply will bear, nil when the module reads nothing any more.
+    func send(_ type: Int, head: [UInt8] = [], body: [UInt8] = [], until deadline: UInt64) -> UInt32? {
+        sequence += 1
+        var header = hermes_fifo_header(
+            magic: HERMES_FIFO_MAGIC, type: UInt32(type), sequence: sequence, length: UInt32(head.count + body.count))
+        let bytes = withUnsafeBytes(of: &header) { Array($0) } + head + body
+        var sent = 0
+        while sent < bytes.count {
+            let count = bytes.withUnsafeBytes { write(commands, $0.baseAddress! + sent, bytes.count - sent) }
+            if count > 0 {
+                sent += count
+            } else if errno == EAGAIN {
+                let now = monotonicNow()
+                guard now < deadline else { return nil }
+                var ready = pollfd(fd: commands, events: Int16(POLLOUT), revents: 0)
+                poll(&ready, 1, Int32(clamping: (deadline - now) / 1_000_000 + 1))
+            } else if errno != EINTR {
+                return nil
+            }
+        }
+        return sequence
+    }
+}
+
+/// What a process is started with.
+struct ModuleLaunch {
+    var arguments: [String]
+    var environment: [String]
+    var directory: String
+}
+
+/// A NULL-terminated array of C strings for the time of a call.
+private func withTexts<Result>(
+    _ texts: [String], _ body: (UnsafePointer<UnsafePointer<CChar>?>) -> Result
+) -> Result {
+    let copies = texts.map { strdup($0) }
+    defer { copies.forEach { free($0) } }
+    let pointers = copies.map { UnsafePointer($0) } + [nil]
+    return pointers.withUnsafeBufferPointer { body($0.baseAddress!) }
+}

@@ -1,0 +1,201 @@
+import CHermes
+import CKeeper
+import Glibc
+import HermesProtocol
+
+/// What has been seen of one module's process.
+struct ProcessRecord {
+    var pid: Int32 = 0
+    /// errno of an exec that failed.
+    var launchError: Int32?
+    /// The status of waitpid once it has exited.
+    var exitStatus: Int32?
+    var announcement: [UInt8]?
+    var isFree = false
+    var replies: [UInt32: (status: Int32, text: String)] = [:]
+    var states: [UInt32: (status: Int32, bytes: [UInt8])] = [:]
+    /// Why its last step failed, said ahead of the status.
+    var stepReason: String?
+    /// What was wrong with its messages.
+    var rubbish: String?
+    var lastLines: [String] = []
+}
+
+/// One thread beside the frames that reads everything processes say: exits from the keeper, replies, outputs.
+final class ProcessSupervisor: @unchecked Sendable {
+    private static let keptLines = 12
+
+    let records: Monitor<[ProcessRecord]>
+    private let processKeeper: keeper
+    private let processes: [ModuleProcess]
+    /// A line of a module's output, for people.
+    private let onLine: @Sendable (_ module: String, _ line: String) -> Void
+    /// A module is gone or broke the protocol. Called on the supervisor's thread.
+    private let onLoss: @Sendable () -> Void
+    /// Read end, write end: a byte ends the thread.
+    private let stopPipe: (read: Int32, write: Int32)
+    private var thread = pthread_t()
+    private var parsers: [FifoParser]
+    private var splitters: [(output: LineSplitter, errors: LineSplitter)]
+
+    init(
+        keeper processKeeper: keeper, processes: [ModuleProcess],
+        onLine: @escaping @Sendable (String, String) -> Void, onLoss: @escaping @Sendable () -> Void
+    ) {
+        self.processKeeper = processKeeper
+        self.processes = processes
+        self.onLine = onLine
+        self.onLoss = onLoss
+        records = Monitor(Array(repeating: ProcessRecord(), count: processes.count))
+        parsers = Array(repeating: FifoParser(), count: processes.count)
+        splitters = Array(repeating: (LineSplitter(), LineSplitter()), count: processes.count)
+        var ends: [Int32] = [-1, -1]
+        keeper_pipe(&ends)
+        stopPipe = (ends[0], ends[1])
+    }
+
+    func start() {
+        let this = Unmanaged.passRetained(self)
+        pthread_create(&thread, nil, { this in
+            Unmanaged<ProcessSupervisor>.fromOpaque(this!).takeRetainedValue().run()
+            return nil
+        }, this.toOpaque())
+    }
+
+    /// Reads what is there still, then ends the thread. Call once, after `start`.
+    func stop() {
+        var byte: UInt8 = 1
+        write(stopPipe.write, &byte, 1)
+        pthread_join(thread, nil)
+        close(stopPipe.read)
+        close(stopPipe.write)
+    }
+
+    private func run() {
+        // Three descriptors a process, then the keeper and the stop pipe.
+        var watched = processes.flatMap { [watch($0.replies), watch($0.output), watch($0.errors)] }
+        let keeperIndex = watched.count
+        watched += [watch(processKeeper.socket), watch(stopPipe.read)]
+        while true {
+            guard poll(&watched, nfds_t(watched.count), -1) >= 0 else { continue }
+            for index in processes.indices {
+                if watched[index * 3].revents != 0, !readReplies(index) { watched[index * 3].fd = -1 }
+                for stream in 1...2 where watched[index * 3 + stream].revents != 0 {
+                    if readOutput(index, isError: stream == 2) == 0 { watched[index * 3 + stream].fd = -1 }
+                }
+            }
+            if watched[keeperIndex].revents != 0, !readEvent() { watched[keeperIndex].fd = -1 }
+            if watched[keeperIndex + 1].revents != 0 { break }
+        }
+        for index in processes.indices { drain(index) }
+    }
+
+    private func watch(_ descriptor: Int32) -> pollfd { pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0) }
+
+    private func drain(_ index: Int) {
+        _ = readReplies(index)
+        while let count = readOutput(index, isError: false), count > 0 {}
+        while let count = readOutput(index, isError: true), count > 0 {}
+    }
+
+    /// False when nothing more is to be read from it.
+    private func readReplies(_ index: Int) -> Bool {
+        do {
+            while let count = read(processes[index].replies, { parsers[index].append($0) }), count > 0 {
+                while let message = try parsers[index].next() { take(message, of: index) }
+            }
+            return true
+        } catch {
+            records.with { $0[index].rubbish = error.cause }
+            onLoss()
+            return false
+        }
+    }
+
+    private func take(_ message: FifoMessage, of index: Int) {
+        func status() -> (Int32, ArraySlice<UInt8>)? {
+            var reader = ByteReader(message.body[...])
+            guard let bits = reader.u32(), let rest = reader.take(reader.remaining) else { return nil }
+            return (Int32(bitPattern: bits), rest)
+        }
+        records.with { records in
+            switch Int(message.type) {
+            case Int(HERMES_ANNOUNCE): records[index].announcement = message.body
+            case Int(HERMES_FREE): records[index].isFree = true
+            case Int(HERMES_REPLY):
+                guard let (status, text) = status() else { return }
+                let words = String(decoding: text, as: UTF8.self)
+                if message.sequence == 0 {
+                    records[index].stepReason = words
+                } else {
+                    records[index].replies[message.sequence] = (status, words)
+                }
+            default:
+                guard let (status, bytes) = status() else { return }
+                records[index].states[message.sequence] = (status, Array(bytes))
+            }
+        }
+    }
+
+    /// The number of bytes read: 0 at the end of the stream, nil when there is nothing now.
+    private func readOutput(_ index: Int, isError: Bool) -> Int? {
+        let emit = { (line: String) in
+            if isError {
+                self.records.with { records in
+                    records[index].lastLines.append(line)
+                    if records[index].lastLines.count > Self.keptLines { records[index].lastLines.removeFirst() }
+                }
+            }
+            self.onLine(self.processes[index].module.name, line)
+        }
+        let descriptor = isError ? processes[index].errors : processes[index].output
+        let count = read(descriptor) { bytes in
+            if isError {
+                splitters[index].errors.append(bytes, emit)
+            } else {
+                splitters[index].output.append(bytes, emit)
+            }
+        }
+        if count == 0 {
+            if isError { splitters[index].errors.finish(emit) } else { splitters[index].output.finish(emit) }
+        }
+        return count
+    }
+
+    /// The number of bytes read, nil when there is nothing to read now.
+    private func read(_ descriptor: Int32, _ body: (UnsafeRawBufferPointer) -> Void) -> Int? {
+        withUnsafeTemporaryAllocation(byteCount: 1 << 16, alignment: 8) { room in
+            let count = Glibc.read(descriptor, room.baseAddress, room.count)
+            guard count >= 0 else { return nil }
+            body(UnsafeRawBufferPointer(rebasing: room[..<count]))
+            return count
+        }
+    }
+
+    /// False when the keeper is gone.
+    private func readEvent() -> Bool {
+        var event = keeper_event()
+        guard withUnsafePointer(to: processKeeper, { keeper_read_event($0, &event) }) == 1 else {
+            records.with { records in
+                for index in records.indices where records[index].exitStatus == nil {
+                    records[index].rubbish = "lost its keeper process"
+                }
+            }
+            onLoss()
+            return false
+        }
+        let index = Int(event.id)
+        switch Int(event.kind) {
+        case Int(KEEPER_STARTED): records.with { $0[index].pid = event.pid }
+        case Int(KEEPER_FAILED):
+            records.with { $0[index].launchError = event.value }
+            onLoss()
+        default:
+            // Its last words first, so that the report has them.
+            drain(index)
+            records.with { $0[index].exitStatus = event.value }
+            onLoss()
+        }
+        return true
+    }
+}

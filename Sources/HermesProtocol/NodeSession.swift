@@ -1,0 +1,83 @@
+import HermesModel
+import HermesPlan
+
+/// What a coordinator asks of a node, whichever way the words travel. All calls come from the thread that runs the
+/// frames, save `raiseAttention`.
+///
+/// Order: `launch`, `prepare`, `stage`, then `step` for each frame and `atEdge` between frames; `finish` once, always.
+public protocol NodeSession: AnyObject {
+    /// Starts the modules and returns what each announced, in file order.
+    /// - Throws: `RunFailure`.
+    func launch() throws -> [Announcement]
+    /// Makes the segment and initialises the modules.
+    func prepare(_ plan: Plan) throws
+    /// Stages the modules, stores `overrides` over what they said and delivers every wire: frame 0.
+    func stage(overrides: [(slot: Int, value: Double)]) throws
+    /// Runs one frame; returns when it is complete.
+    func step(frame: UInt64) throws
+    /// Resets the modules, stores the same overrides and opens an epoch at frame 0.
+    func reset() throws
+    /// What outsiders asked at a frame edge: consistent values first, then the values they set.
+    func atEdge()
+    /// Ends the modules in order and leaves nothing behind. `hurried` after a failure: those that hang get no second chance.
+    func finish(hurried: Bool)
+
+    /// The slots of all signals in registry order, 8 bytes each, valid from `prepare` to `finish`.
+    var slots: UnsafePointer<UInt64> { get }
+    var epoch: UInt32 { get }
+    /// Grows when somebody wants something at the next edge.
+    var attention: UInt32 { get }
+    /// Sleeps until `attention` moves on from `seen` (true) or until `deadline`, CLOCK_MONOTONIC nanoseconds (false).
+    func sleep(seen: UInt32, until deadline: UInt64) -> Bool
+    func raiseAttention()
+    /// Shows what the simulation is doing to everybody who looks at the segment.
+    func show(_ state: SegmentPhase)
+    /// Each module's state, by name in file order.
+    var moduleStates: [(name: String, state: ModuleState)] { get }
+}
+
+/// What a simulation is doing, as outsiders see it.
+public enum SegmentPhase: Sendable { case running, paused }
+
+/// The life of a module.
+public enum ModuleState: String, Sendable, CaseIterable {
+    /// Started, announced or initialised, not yet staged.
+    case initialising = "init"
+    case staged, running, paused, done, error
+}
+
+/// Why a run ended before its time: code, place, cause.
+public struct RunFailure: Error, Sendable, CustomStringConvertible {
+    public enum Code: String, Sendable {
+        case launch, announce, exit, signal, status, timeout, protocolError = "protocol", resource, refused
+    }
+    public var code: Code
+    public var module: String?
+    public var host: String?
+    public var frame: UInt64?
+    /// One sentence without the place.
+    public var cause: String
+    /// The module's last lines on standard error.
+    public var lastLines: [String]
+
+    public init(
+        _ code: Code, module: String? = nil, host: String? = nil, frame: UInt64? = nil, cause: String,
+        lastLines: [String] = []
+    ) {
+        self.code = code
+        self.module = module
+        self.host = host
+        self.frame = frame
+        self.cause = cause
+        self.lastLines = lastLines
+    }
+
+    public var description: String {
+        var place: [String] = []
+        if let module { place.append("module \(module)") }
+        if let host, module != nil { place.append("on host \(host)") }
+        if let frame { place.append("in frame \(frame)") }
+        let said = lastLines.isEmpty ? "" : "; last lines: " + lastLines.joined(separator: " | ")
+        return (place.isEmpty ? "" : place.joined(separator: " ") + ": ") + cause + said
+    }
+}
