@@ -1,0 +1,69 @@
+# `make help` lists the targets. Swift builds the executables; cc builds libhermes from the same C files, because an
+# executable and a library that are both called `hermes` cannot come from one Swift package.
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help run build test bench install format lint clean setup release library examples
+
+PREFIX ?= /usr/local
+EXECUTABLES = hermes
+SWIFT_RELEASE = swift build -c release --static-swift-stdlib
+SWIFT_SOURCES = Sources Tests Package.swift
+
+CFLAGS ?= -O2 -g
+HERMES_CFLAGS = -std=c11 $(CFLAGS) -fPIC -ffp-contract=off -Wall -Wextra -Wpedantic -Werror -pthread -Iinclude
+C_OBJECTS = $(patsubst Sources/CHermes/%.c,.build/lib/%.o,$(sort $(wildcard Sources/CHermes/*.c)))
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+
+run: release library ## build what is missing and fly Examples/basic_sim.yaml
+	$(MAKE) -C Examples basic_sim
+	.build/release/hermes run Examples/basic_sim.yaml
+
+build: release library examples ## hermes, libhermes and the example modules, optimised
+
+test: ## every test, from a fresh clone (see docs/testing.md)
+	scripts/test
+
+bench: release library ## speed and memory, each line beside its floor; QUICK=1 for a short look
+	python3 bench/run.py
+
+install: release library ## into PREFIX (/usr/local), beneath DESTDIR if set
+	scripts/install "$(DESTDIR)" "$(PREFIX)" $(EXECUTABLES)
+
+format: ## rewrite Swift sources in the project's style
+	swift format --in-place --parallel --recursive $(SWIFT_SOURCES)
+
+lint: ## say where Swift sources depart from it
+	swift format lint --strict --parallel --recursive $(SWIFT_SOURCES)
+
+clean: ## remove everything that was built
+	rm -rf .build .build-python result
+	if [ -f Examples/Makefile ]; then $(MAKE) -C Examples clean; fi
+
+setup:
+	@scripts/setup
+
+release: setup
+	for name in $(EXECUTABLES); do $(SWIFT_RELEASE) --product $$name || exit 1; done
+
+examples: library
+	$(MAKE) -C Examples
+
+library: .build/lib/libhermes.a .build/lib/libhermes.so
+
+.build/lib/libhermes.a: $(C_OBJECTS)
+	rm -f $@
+	$(AR) rcs $@ $^
+
+.build/lib/libhermes.so: .build/lib/libhermes.so.1
+	ln -sf libhermes.so.1 $@
+
+.build/lib/libhermes.so.1: $(C_OBJECTS)
+	$(CC) -shared -Wl,-soname,libhermes.so.1 $(LDFLAGS) $^ -o $@ -pthread -ldl -lm
+
+.build/lib/%.o: Sources/CHermes/%.c Makefile | setup
+	@mkdir -p .build/lib
+	$(CC) $(HERMES_CFLAGS) -MMD -MP -c $< -o $@
+
+-include $(C_OBJECTS:.o=.d)

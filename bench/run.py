@@ -1,0 +1,375 @@
+#!/usr/bin/env python3
+"""make bench: what Hermes costs, each line beside its floor from the same run.
+
+Floor and product alternate, round by round, so that a busy machine slows both. A line quotes the medians of all
+rounds and the median of the rounds' own ratios. Nothing here fails for being slow: a missed bar reads MISS.
+
+    bench/run.py [--hermes PATH] [--json FILE] [--quick] [--only WORD]
+"""
+
+import argparse
+import datetime
+import json
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+WIDE_COUNT = 100_000
+
+
+# ---- Running things.
+
+
+class Bench:
+    def __init__(self, hermes, folder, rounds, seconds):
+        self.hermes = hermes
+        self.folder = folder
+        self.rounds = rounds
+        self.seconds = seconds  # of one measurement
+        self.floors = folder / "floors"
+        self.lines = []
+
+    def compile(self):
+        cc = os.environ.get("CC", "cc")
+        flags = ["-std=c11", "-O2", "-ffp-contract=off", "-Wall", "-Wextra", "-Wpedantic", "-Werror"]
+        headers = ["-I", str(ROOT / "include")]
+        modules = ROOT / "bench" / "modules"
+        library = ROOT / ".build" / "lib" / "libhermes.a"
+        run_checked([cc, *flags, str(ROOT / "bench" / "floors.c"), "-o", str(self.floors), "-pthread"])
+        run_checked(
+            [cc, *flags, *headers, str(modules / "relay.c"), str(library), "-o", str(self.folder / "relay"),
+             "-pthread", "-ldl", "-lm"])
+        shared = [cc, *flags, *headers, "-shared", "-fPIC"]
+        run_checked([*shared, str(modules / "relay.c"), "-o", str(self.folder / "relay.so")])
+        for name, signal_flags in (("wide_out", "HERMES_OUTPUT"), ("wide_in", "HERMES_INPUT")):
+            run_checked([*shared, f"-DWIDE_FLAGS={signal_flags}", str(modules / "wide.c"),
+                         "-o", str(self.folder / f"{name}.so")])
+        for i in range(32):  # a shared object is loaded once: a copy each, so that each module has its own variables
+            shutil.copy(self.folder / "relay.so", self.folder / f"relay_{i}.so")
+
+    def floor(self, *arguments):
+        """One line of bench/floors.c, as a dictionary."""
+        return json.loads(run_checked([str(self.floors), *map(str, arguments)]))
+
+    def run(self, config, *arguments):
+        """The summary of one `hermes run`."""
+        return json.loads(run_checked(self.command(config, *arguments)))
+
+    def command(self, config, *arguments):
+        return [str(self.hermes), "run", str(config), "-q", "--summary", "-", *map(str, arguments)]
+
+    def peak_mb(self, command):
+        """A command's output and its peak memory. Started from a small process, whose own peak would count too."""
+        file = self.folder / "peak"
+        output = run_checked([str(self.floors), "peak", str(file), *command])
+        return output, int(file.read_text()) / 1024.0
+
+    def frames(self, ns_per_frame):
+        """As many frames as take about `seconds`."""
+        return max(20, int(self.seconds * 1e9 / max(ns_per_frame, 1.0)))
+
+    def add(self, name, unit, floor, product, bar, *, by="ratio", floor_name="", note=""):
+        """A line of the table. by: what the bar bounds: the ratio, or the product's own value."""
+        ratio = statistics.median(p / f for p, f in zip(product, floor) if f) if floor else None
+        floor_value = statistics.median(floor) if floor else None
+        value = statistics.median(product)
+        measured = ratio if by == "ratio" else abs(value)
+        line = {
+            "name": name, "unit": unit, "floor": floor_value, "floor_name": floor_name, "hermes": value, "ratio": ratio,
+            "bar": bar, "bar_bounds": by, "ok": None if bar is None else measured <= bar, "note": note,
+            "floor_rounds": floor, "hermes_rounds": product,
+        }
+        self.lines.append(line)
+        print_line(line)
+
+
+class Failed(Exception):
+    pass
+
+
+def run_checked(command):
+    result = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL)
+    if result.returncode != 0:
+        raise Failed(f"`{' '.join(command)}` exited with {result.returncode}: {result.stderr.decode(errors='replace')}")
+    return result.stdout.decode()
+
+
+def ns_per_frame(summary):
+    return summary["wall_s"] * 1e9 / max(summary["frames"], 1)
+
+
+# ---- Configurations.
+
+
+def write_relays(bench, file, count, kind, *, chain, mode="afap", rate=1000.0):
+    """`count` relays in a ring: one phase, or, as a chain, a phase each."""
+    names = [f"m{i}" for i in range(count)]
+    lines = ['version: "0.2"', "name: hermes-bench", "modules:"]
+    for i, name in enumerate(names):
+        executable = f"./relay_{i}.so" if kind == "inproc" else "./relay"
+        lines.append(f"  {name}: {{ type: {kind}, executable: {executable} }}")
+    lines.append("wiring:")
+    for i, name in enumerate(names):
+        lines.append(f"  - {{ src: {name}.y, dst: {names[(i + 1) % count]}.x }}")
+    schedule = ", ".join(names)
+    lines += ["execution:", f"  mode: {mode}", f"  rate_hz: {rate}",
+              f"  schedule: [{schedule}]" if chain else f"  schedule: [[{schedule}]]"]
+    path = bench.folder / file
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def permutation(count):
+    """The indices of `floors gather`: Fisher and Yates over a fixed linear congruential generator."""
+    order = list(range(count))
+    state = 1
+    for i in range(count - 1, 0, -1):
+        state = (state * 6364136223846793005 + 1442695040888963407) % 2**64
+        j = (state >> 33) % (i + 1)
+        order[i], order[j] = order[j], order[i]
+    return order
+
+
+def write_wide(bench, file, wires):
+    """Two inproc modules with 100 000 signals each and the given lines of wiring."""
+    path = bench.folder / file
+    path.write_text("\n".join([
+        'version: "0.2"', "name: hermes-bench", "modules:",
+        "  a: { type: inproc, executable: ./wide_out.so }",
+        "  b: { type: inproc, executable: ./wide_in.so }",
+        "wiring:", *wires,
+        "execution: { mode: afap, rate_hz: 1000.0, schedule: [[a, b]] }"]) + "\n")
+    return path
+
+
+# ---- The lines.
+
+
+def bench_processes(bench):
+    cases = [("phase", 2, 1.25), ("phase", 8, 1.25), ("phase", 32, 1.0), ("chain", 8, 2.2)]
+    for shape, count, bar in cases:
+        floor_kind = "semaphores" if shape == "phase" else "chain"
+        config = write_relays(bench, f"{shape}{count}.yaml", count, "process", chain=shape == "chain")
+        warm = bench.floor(floor_kind, count, 500)["ns_per_frame"]
+        frames = bench.frames(warm)
+        floor, broadcast, product = [], [], []
+        for _ in range(bench.rounds):
+            floor.append(bench.floor(floor_kind, count, frames)["ns_per_frame"] / 1e3)
+            product.append(ns_per_frame(bench.run(config, "--frames", frames)) / 1e3)
+            if shape == "phase":
+                broadcast.append(bench.floor("broadcast", count, frames)["ns_per_frame"] / 1e3)
+        if shape == "phase":
+            bench.add(f"frame, {count} modules in one phase", "us", floor, product, bar, floor_name=f"{count} semaphores")
+            bench.add(f"  the same beside a broadcast", "us", broadcast, product, None, floor_name="one futex, a counter")
+        else:
+            bench.add(f"frame, chain of {count} modules", "us", floor, product, bar, floor_name="chain of semaphores")
+
+
+def bench_wires(bench):
+    order = permutation(WIDE_COUNT)
+    single = write_wide(bench, "wide-single.yaml", ["  - { src: a.s000000, dst: b.s000000 }"])
+    cases = [
+        ("100 000 wires, random", "gather", "gather and scatter in C", 1.25,
+         [f"  - {{ src: a.s{order[i]:06}, dst: b.s{i:06} }}" for i in range(WIDE_COUNT)]),
+        ("100 000 wires, one run", "memcpy", "memcpy of 800 kB", 2.0, ["  - { src: a.s*, dst: b.s* }"]),
+    ]
+    for name, floor_kind, floor_name, bar, wires in cases:
+        config = write_wide(bench, f"wide-{floor_kind}.yaml", wires)
+        frames = bench.frames(bench.floor(floor_kind, WIDE_COUNT, 50)["ns_per_frame"])
+        floor, product = [], []
+        for _ in range(bench.rounds):
+            floor.append(bench.floor(floor_kind, WIDE_COUNT, frames)["ns_per_frame"] / 1e3)
+            whole = ns_per_frame(bench.run(config, "--frames", frames))
+            rest = ns_per_frame(bench.run(single, "--frames", frames))
+            product.append(max(whole - rest, 1.0) / 1e3)
+        bench.add(name, "us", floor, product, bar, floor_name=floor_name, note="less a frame with one wire")
+
+
+def bench_inproc(bench):
+    count = 32
+    config = write_relays(bench, "inproc.yaml", count, "inproc", chain=False)
+    frames = bench.frames(100.0 * count)
+    floor, product = [], []
+    for _ in range(bench.rounds):
+        floor.append(bench.floor("calls", count, frames)["ns_per_frame"] / count)
+        product.append(ns_per_frame(bench.run(config, "--frames", frames)) / count)
+    bench.add("inproc, a module and frame", "ns", floor, product, 200.0, by="value", floor_name="call and two copies in C")
+
+
+def bench_start(bench):
+    config = write_relays(bench, "start.yaml", 2, "process", chain=False)
+    floor, product, memory, bare = [], [], [], []
+    for _ in range(max(bench.rounds, 5)):
+        floor.append(bench.floor("spawn", 2)["ms"])
+        output, peak = bench.peak_mb(bench.command(config, "--frames", 1000))
+        product.append(json.loads(output)["startup_s"] * 1e3)
+        memory.append(peak)
+        bare.append(bench.peak_mb([str(bench.hermes), "--version"])[1])
+    bench.add("start to first frame, 2 modules", "ms", floor, product, 100.0, by="value", floor_name="2 bare processes")
+    bench.add("peak memory of hermes, 2 modules", "MB", bare, memory, 25.0, by="value", floor_name="hermes --version")
+
+
+def bench_realtime(bench, seconds, rounds):
+    rate = 1000
+    config = write_relays(bench, "realtime.yaml", 2, "process", chain=False, mode="realtime", rate=float(rate))
+    frames = int(seconds * rate)
+    share, floor_share, late, floor_late, drift = [], [], [], [], []
+    for _ in range(rounds):
+        bare = bench.floor("realtime", 2, frames)
+        floor_share.append(bare["cpu_share"] * 100)
+        floor_late.append(bare["lateness_p99_us"])
+        watch = Watch(bench, config, frames, seconds)
+        share.append(watch.cpu_share * 100)
+        late.append(watch.summary["lateness_us"]["p99"])
+        # From the first step to the last done there are frames - 1 periods and one step.
+        drift.append((watch.summary["wall_s"] - (frames - 1) / rate) * 1e3)
+    bench.add("1 kHz, share of a core for hermes", "%", floor_share, share, 5.0, by="value", floor_name="the same in bare C")
+    bench.add("1 kHz, lateness p99", "us", floor_late, late, 200.0, by="value", floor_name="the same in bare C",
+              note="the bar is for an idle machine")
+    bench.add(f"1 kHz, wall time over {seconds:g} s beyond plan", "ms", [], drift, 5.0, by="value",
+              note="one last frame, not a drift, when it stays the same for any length")
+
+
+class Watch:
+    """A realtime run whose hermes process is watched from /proc: its own processor time, not its modules'."""
+
+    def __init__(self, bench, config, frames, seconds):
+        result = {}
+        found = {}
+
+        def run():
+            try:
+                result["summary"] = self.launch(bench, config, frames, found)
+            except Exception as error:  # carried to the thread that asked
+                result["error"] = error
+
+        runner = threading.Thread(target=run)
+        runner.start()
+        margin = min(1.0, seconds / 4)
+        time.sleep(margin)
+        begin, cpu_begin = time.monotonic(), cpu_seconds(found.get("pid"))
+        time.sleep(max(seconds - 2 * margin, 0.1))
+        end, cpu_end = time.monotonic(), cpu_seconds(found.get("pid"))
+        runner.join()
+        if "error" in result:
+            raise result["error"]
+        self.summary = result["summary"]
+        self.cpu_share = (cpu_end - cpu_begin) / (end - begin)
+
+    @staticmethod
+    def launch(bench, config, frames, found):
+        process = subprocess.Popen(
+            bench.command(config, "--frames", frames),
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL)
+        found["pid"] = process.pid
+        output, errors = process.communicate()
+        if process.returncode != 0:
+            raise Failed(f"hermes run exited with {process.returncode}: {errors.decode(errors='replace')[-2000:]}")
+        return json.loads(output)
+
+
+def cpu_seconds(pid):
+    """Processor time of all threads of a process so far, to the nanosecond where the kernel tells it."""
+    total = 0.0
+    for thread in Path(f"/proc/{pid}/task").iterdir():
+        total += int((thread / "schedstat").read_text().split()[0]) / 1e9
+    return total
+
+
+# ---- Printing.
+
+
+def number(value):
+    if value is None:
+        return "-"
+    return f"{value:.2f}" if abs(value) < 100 else f"{value:.0f}"
+
+
+def print_head():
+    print(f"{'':40} {'floor':>10} {'hermes':>10} {'':3} {'ratio':>7}  {'bar':>12}")
+    print("-" * 98)
+
+
+def print_line(line):
+    if line["bar"] is None:
+        bar, verdict = "", ""
+    else:
+        bar = f"<= {line['bar']:g}" + ("x" if line["bar_bounds"] == "ratio" else f" {line['unit']}")
+        verdict = "ok" if line["ok"] else "MISS"
+    print(f"{line['name']:40} {number(line['floor']):>10} {number(line['hermes']):>10} {line['unit']:3} "
+          f"{number(line['ratio']):>7}  {bar:>12}  {verdict:5}{line['floor_name']}", flush=True)
+
+
+def machine():
+    model = platform.processor()
+    try:
+        for text in Path("/proc/cpuinfo").read_text().splitlines():
+            if text.startswith("model name"):
+                model = text.split(":", 1)[1].strip()
+                break
+    except OSError:
+        pass
+    return {"cpu": model, "cores": os.cpu_count(), "kernel": platform.release(), "load": os.getloadavg()}
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Measures Hermes beside its floors.")
+    parser.add_argument("--hermes", default=str(ROOT / ".build" / "release" / "hermes"))
+    parser.add_argument("--json", default=str(ROOT / "result" / "bench.json"))
+    parser.add_argument("--quick", action="store_true", default=os.environ.get("QUICK", "0") not in ("", "0"))
+    parser.add_argument("--rounds", type=int)
+    parser.add_argument("--realtime-seconds", type=float)
+    parser.add_argument("--only", default="", help="processes, wires, inproc, start or realtime")
+    options = parser.parse_args()
+
+    rounds = options.rounds or (3 if options.quick else 7)
+    seconds = 0.15 if options.quick else 0.5
+    realtime_seconds = options.realtime_seconds or (2.0 if options.quick else 10.0)
+    parts = {
+        "processes": bench_processes,
+        "wires": bench_wires,
+        "inproc": bench_inproc,
+        "start": bench_start,
+        "realtime": lambda bench: bench_realtime(bench, realtime_seconds, 1 if options.quick else 3),
+    }
+    if options.only and options.only not in parts:
+        parser.error(f"--only takes one of {', '.join(parts)}")
+
+    about = machine()
+    print(f"{about['cpu']}, {about['cores']} cores, load {about['load'][0]:.2f}; medians of {rounds} alternating rounds")
+    if about["load"][0] > 0.5 * about["cores"]:
+        print("The machine is busy: both columns are, and the bars for an idle machine mean little.")
+    print_head()
+    failures = []
+    with tempfile.TemporaryDirectory(prefix="hermes-bench-") as folder:
+        bench = Bench(Path(options.hermes).resolve(), Path(folder), rounds, seconds)
+        bench.compile()
+        for name, part in parts.items():
+            if options.only in ("", name):
+                try:
+                    part(bench)
+                except Failed as failure:
+                    failures.append(f"{name}: {failure}")
+                    print(f"{name}: {failure}", file=sys.stderr)
+
+    path = Path(options.json)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({
+        "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "machine": about, "rounds": rounds, "lines": bench.lines, "failures": failures}, indent=2) + "\n")
+    bars = [line for line in bench.lines if line["ok"] is not None]
+    print("-" * 98)
+    print(f"{sum(line['ok'] for line in bars)} of {len(bars)} bars met; {os.path.relpath(path)} has every round")
+    return 2 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
