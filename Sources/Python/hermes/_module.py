@@ -266,9 +266,13 @@ class _Adapter:
 
     def save(self, buffer: Optional[int], capacity: int) -> int:
         try:
-            state = bytes(self.instance.save())
+            # libhermes asks for the size first: what answers that question is what it then gets.
+            state = self.saved if capacity and self.saved is not None else bytes(self.instance.save())
             if buffer and len(state) <= capacity:
                 ctypes.memmove(buffer, state, len(state))
+                self.saved = None
+            else:
+                self.saved = state
             return len(state)
         except BaseException:
             self.failed()
