@@ -316,10 +316,7 @@ def _raise(code: int, doing: str) -> NoReturn:
 
 
 def _begin_free_script(lib: ctypes.CDLL) -> None:
-    """Tells the node that this process is a free script, and waits for staging."""
-    while True:
-        code = lib.hermes_free_script_begin(_SLICE)
-        if code == 0:
-            return
-        if code != errno.ETIMEDOUT:
-            _raise(code, "start as a free script")
+    """Tells the node that this process is a free script, and waits for staging, however long that takes."""
+    code = lib.hermes_free_script_begin(1e9)
+    if code != 0:
+        _raise(code, "start as a free script")
