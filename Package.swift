@@ -17,7 +17,9 @@ func tests(_ name: String, _ dependencies: [Target.Dependency], resources: [Reso
 
 let package = Package(
     name: "hermes",
-    products: [],
+    products: [
+        .library(name: "HermesModule", targets: ["HermesModule"]),
+    ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
     ],
@@ -38,6 +40,7 @@ let package = Package(
         swift(
             "HermesNode",
             ["HermesModel", "HermesPlan", "HermesProtocol", "HermesBackplane", "CHermes", "CKeeper"]),
+        swift("HermesModule", ["CHermes"]),
     ],
     swiftLanguageModes: [.v6],
     cLanguageStandard: .c11

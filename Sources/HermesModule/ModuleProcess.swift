@@ -24,8 +24,6 @@ public final class ModuleProcess: @unchecked Sendable {
     public static func run(_ type: any Module.Type) -> Never {
         precondition(current == nil, "a process is one module")
         current = ModuleProcess(type)
-        // Lines reach the node as they are written.
-        setvbuf(stdout, nil, _IOLBF, 0)
         exit(hermes_module_run({ current.create() }, { _ in current.destroy() }))
     }
 
