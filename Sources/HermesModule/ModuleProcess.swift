@@ -24,7 +24,7 @@ public final class ModuleProcess: @unchecked Sendable {
     public static func run(_ type: any Module.Type) -> Never {
         precondition(current == nil, "a process is one module")
         current = ModuleProcess(type)
-        exit(hermes_module_run({ current.create() }, { _ in current.destroy() }))
+        exit(hermes_module_run({ ModuleProcess.current.create() }, { _ in ModuleProcess.current.destroy() }))
     }
 
     private init(_ type: any Module.Type) {

@@ -15,10 +15,11 @@ A module is a class with a `step(self, dt)` method; its signals are class attrib
 A script that talks to a running simulation uses `hermes.scripting.SimulationAPI`.
 """
 
-from ._module import config_path, frame, module_name, run, time
+from ._module import Failure, config_path, frame, module_name, run, time
 from ._signals import Signal, Signals, declare, input, output, signal, signals
 
 __all__ = [
+    "Failure",
     "Signal",
     "Signals",
     "config_path",

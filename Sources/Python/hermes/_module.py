@@ -16,7 +16,13 @@ from . import _library, _signals, _values
 #: True once this process has run, or begun to run, as a lock-step module.
 started = False
 
-_METHODS = ("init", "stage", "step", "reset", "terminate", "save", "load")
+
+class Failure(Exception):
+    """Raise this to end the run with a status of your own and a reason, without a traceback."""
+
+    def __init__(self, reason: str, status: int = 1) -> None:
+        super().__init__(reason)
+        self.status = status or 1
 
 
 def frame() -> int:
@@ -239,7 +245,10 @@ class _Adapter:
         """Reports the exception being handled. Returns the status that ends the run."""
         kind, error, trace = sys.exc_info()
         assert kind is not None
-        if isinstance(error, SystemExit):
+        if isinstance(error, Failure):
+            reason, status = str(error), error.status
+            print(reason, file=sys.stderr)
+        elif isinstance(error, SystemExit):
             reason = f"the module called sys.exit({error.code!r})"
             print(reason, file=sys.stderr)
             status = error.code if isinstance(error.code, int) and error.code != 0 else 1
