@@ -154,6 +154,7 @@ class Node:
         self.memory = mmap.mmap(self.descriptor, end)
         self.base = ctypes.addressof(ctypes.c_char.from_buffer(self.memory))
         self.data, self.control, self.module_at = data, control, modules
+        self.queue, self.snapshot = queue, snapshot
         self.index = {each.name: index for index, each in enumerate(self.signals)}
         self.codes = []
         for index, each in enumerate(self.signals):
