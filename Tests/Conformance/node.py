@@ -52,6 +52,7 @@ class Node:
         self.name = f"conformance-{os.getpid()}-{id(self):x}"
         self.shm = f"/hermes_{self.name}"
         self.folder = str(folder)
+        os.makedirs(self.folder, exist_ok=True)
         self.memory = None
         self.frame = self.generation = self.sequence = self.sent = 0
         self.staged = False
