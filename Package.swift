@@ -17,7 +17,9 @@ func tests(_ name: String, _ dependencies: [Target.Dependency], resources: [Reso
 
 let package = Package(
     name: "hermes",
-    products: [],
+    products: [
+        .library(name: "HermesModule", targets: ["HermesModule"]),
+    ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
         .package(url: "https://github.com/HdrHistogram/hdrhistogram-swift", from: "0.2.0"),
@@ -55,6 +57,7 @@ let package = Package(
         tests(
             "HermesConfigurationTests", ["HermesConfiguration", "HermesModel"],
             resources: [.copy("Malformed"), .copy("Valid"), .copy("Desk")]),
+        swift("HermesModule", ["CHermes"]),
     ],
     swiftLanguageModes: [.v6],
     cLanguageStandard: .c11
