@@ -18,7 +18,8 @@ public protocol NodeSession: AnyObject {
     /// Resets the modules, stores the same overrides and opens an epoch at frame 0.
     func reset() throws
     /// What outsiders asked at a frame edge: consistent values first, then the values they set.
-    func atEdge()
+    /// - Throws: `RunFailure` when a module was lost since the last frame.
+    func atEdge() throws
     /// Ends the modules in order and leaves nothing behind. `hurried` after a failure: those that hang get no second chance.
     func finish(hurried: Bool)
 
