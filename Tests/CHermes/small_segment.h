@@ -23,6 +23,8 @@ static inline const char *small_name(void) {
   return name;
 }
 
+static inline void small_segment_unlink(void) { hermes_segment_unlink(small_name()); }
+
 static inline uint64_t place(uint64_t *end, uint64_t count, uint64_t size) {
   uint64_t at = (*end + 63) & ~(uint64_t)63;
   *end = at + count * size;
@@ -59,6 +61,8 @@ static inline void small_segment(hermes_view *view, small_shape shape) {
   control.queue_offset = place(&end, shape.queue, sizeof(hermes_queue_entry));
   control.snapshot_offset = place(&end, shape.signals, 8);
 
+  static int is_registered;
+  if (!is_registered++) atexit(small_segment_unlink); /* also when a check fails */
   CHECK(hermes_segment_create(view, small_name(), end) == 0);
   hermes_header *header = (hermes_header *)(void *)view->base;
   *header = (hermes_header){
