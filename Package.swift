@@ -17,9 +17,12 @@ func tests(_ name: String, _ dependencies: [Target.Dependency], resources: [Reso
 
 let package = Package(
     name: "hermes",
-    products: [],
+    products: [
+        .library(name: "HermesModule", targets: ["HermesModule"]),
+    ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
+        .package(url: "https://github.com/HdrHistogram/hdrhistogram-swift", from: "0.2.0"),
     ],
     targets: [
         // The weak main belongs to modules, not to our programs; inproc modules find hermes_* in the program itself.
@@ -38,6 +41,23 @@ let package = Package(
         swift(
             "HermesNode",
             ["HermesModel", "HermesPlan", "HermesProtocol", "HermesBackplane", "CHermes", "CKeeper"]),
+        swift(
+            "HermesCoordinator",
+            ["HermesModel", "HermesPlan", "HermesProtocol", .product(name: "Histogram", package: "hdrhistogram-swift")]),
+        .executableTarget(
+            name: "hermes",
+            dependencies: [
+                "HermesModel", "HermesConfiguration", "HermesPlan", "HermesProtocol", "HermesNode", "HermesCoordinator",
+                "HermesRecorder", "CHermes", "CKeeper",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            exclude: ["Templates"], swiftSettings: [importsHeaders] + warnings),
+        swift("HermesRecorder", ["HermesModel", "HermesPlan", "HermesProtocol"]),
+        tests("HermesModelTests", ["HermesModel"]),
+        tests(
+            "HermesConfigurationTests", ["HermesConfiguration", "HermesModel"],
+            resources: [.copy("Malformed"), .copy("Valid"), .copy("Desk")]),
+        swift("HermesModule", ["CHermes"]),
     ],
     swiftLanguageModes: [.v6],
     cLanguageStandard: .c11

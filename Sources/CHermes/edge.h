@@ -19,5 +19,7 @@ void hermes_edge_attention(hermes_view *view);
 uint32_t hermes_edge_attention_seen(hermes_view *view);
 /* Node: sleeps until attention moves on from `seen` (1) or the absolute deadline (0). */
 int hermes_edge_sleep(hermes_view *view, uint32_t seen, uint64_t deadline_ns);
+/* This thread's timed sleeps end when they should, not up to 50 us later (the default timer slack). */
+void hermes_thread_wakes_precisely(void);
 
 #endif

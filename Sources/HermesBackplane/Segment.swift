@@ -11,7 +11,7 @@ public final class Segment: @unchecked Sendable {
     public let name: String
     /// What C functions take; lives as long as this object.
     let view: UnsafeMutablePointer<hermes_view>
-    private let types: [UInt32]
+    public let signalCount: Int
     private var isUnlinked = false
 
     /// Makes the segment `name` ("/hermes_sim") for a plan, mode 0600, locked while this process lives.
@@ -19,7 +19,7 @@ public final class Segment: @unchecked Sendable {
     public init(name: String, plan: Plan, run: UInt64) throws {
         let layout = try SegmentLayout(plan)
         self.name = name
-        types = plan.registry.signals.map { UInt32($0.type.rawValue) }
+        signalCount = plan.registry.signals.count
         view = .allocate(capacity: 1)
         view.initialize(to: hermes_view())
         guard hermes_segment_create(view, name, layout.total) == 0 else {
@@ -44,13 +44,8 @@ public final class Segment: @unchecked Sendable {
 
     // MARK: Values
 
-    public var signalCount: Int { types.count }
     /// The slots, 8 bytes a signal, in directory order.
     public var slots: UnsafeMutablePointer<UInt64> { view.pointee.data }
-    /// Stores a value in the signal's own type, by the conversion rule.
-    public func store(_ value: Double, in slot: Int) { slots[slot] = hermes_f64_to_bits(value, types[slot]) }
-    public func value(of slot: Int) -> Double { hermes_bits_to_f64(slots[slot], types[slot]) }
-
     /// Delivers every wire at once, as at the start of an epoch.
     public func deliverAll() { hermes_deliver(view, view.pointee.control.pointee.phase_count) }
 

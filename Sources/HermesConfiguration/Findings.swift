@@ -6,7 +6,7 @@ final class Findings {
     private var diagnostics: [Diagnostic] = []
     private(set) var hasErrors = false
     /// A search for a near name costs time per candidate: after so many a file is past guessing.
-    private var comparisonsLeft = 1_000_000
+    private var comparisonsLeft = 200_000
 
     init(file: String) {
         self.file = file
@@ -39,6 +39,15 @@ final class Findings {
     /// "; did you mean `x`?", or "".
     func suggestion(for name: String, among candidates: some Collection<String>) -> String {
         nearest(to: name, among: candidates).map { "; did you mean \(quoted($0))?" } ?? ""
+    }
+
+    /// "; did you mean `x`?" for a missing file, among what stands in its folder; or "".
+    func suggestion(forMissing path: String) -> String {
+        guard comparisonsLeft > 0 else { return "" }
+        let (name, others) = FileKind.neighbours(of: path)
+        // Reading a folder costs more than comparing names, even when it is empty.
+        comparisonsLeft -= 1_000
+        return suggestion(for: name, among: others)
     }
 
     /// All findings in file order, each once: what is reached through several aliases is still one fault.

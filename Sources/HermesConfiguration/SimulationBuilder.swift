@@ -18,7 +18,8 @@ struct SimulationBuilder {
 
     private func host(_ draft: HostDraft) -> Host {
         Host(
-            name: draft.name.value, endpoint: draft.endpoint?.value ?? "", key: draft.key?.value, mirror: draft.mirror?.value,
+            name: draft.name.value, endpoint: draft.endpoint?.value ?? "", key: draft.key?.value,
+            mirror: draft.mirror?.value,
             location: findings.location(draft.name.mark))
     }
 

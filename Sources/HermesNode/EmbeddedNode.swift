@@ -5,6 +5,7 @@ import HermesBackplane
 import HermesModel
 import HermesPlan
 import HermesProtocol
+import Synchronization
 
 /// One host's modules and segment, driven by direct call on the thread that runs the frames.
 public final class EmbeddedNode: NodeSession {
@@ -43,7 +44,8 @@ public final class EmbeddedNode: NodeSession {
     private var segment: Segment?
     private let lossTarget = Monitor<Segment?>(nil)
     private var executor: FrameExecutor?
-    private var overrides: [(slot: Int, value: Double)] = []
+    private let isAbandoned = Atomic<Bool>(false)
+    private var overrides: [(slot: Int, bits: UInt64)] = []
 
     /// - Parameter keeper: forked by the caller before it had threads; the node ends it.
     public init(
@@ -135,11 +137,12 @@ public final class EmbeddedNode: NodeSession {
         }
     }
 
-    public func stage(overrides: [(slot: Int, value: Double)]) throws {
+    public func stage(overrides: [(slot: Int, bits: UInt64)]) throws {
         self.overrides = overrides
         for index in plan!.stageOrder { try stage(index) }
         beginAtFrameZero()
         executor = makeExecutor()
+        hermes_thread_wakes_precisely()
         let segment = segment!
         lossTarget.with { $0 = segment }
         for index in recordOrder where plan!.modules[index].isFree {
@@ -159,7 +162,7 @@ public final class EmbeddedNode: NodeSession {
     }
 
     private func beginAtFrameZero() {
-        for (slot, value) in overrides { segment!.store(value, in: slot) }
+        for (slot, bits) in overrides { segment!.slots[slot] = bits }
         segment!.deliverAll()
         segment!.publish(frame: 0, time: 0)
     }
@@ -225,6 +228,22 @@ public final class EmbeddedNode: NodeSession {
     public var attention: UInt32 { segment!.attention }
     public func sleep(seen: UInt32, until deadline: UInt64) -> Bool { segment!.sleep(seen: seen, until: deadline) }
     public func raiseAttention() { lossTarget.with { $0?.raiseAttention() } }
+
+    public func abandon() {
+        isAbandoned.store(true, ordering: .relaxed)
+        supervisor?.records.with { _ in }
+        lossTarget.with { $0?.raiseFault() }
+    }
+
+    /// Should this process be killed, the keeper cuts the file after its last whole row.
+    public func protectRecording(_ path: String) {
+        var absolute = path
+        if !path.hasPrefix("/"), let here = getcwd(nil, 0) {
+            absolute = String(cString: here) + "/" + path
+            free(here)
+        }
+        keeper_register(&processKeeper, Int32(KEEPER_TRIM), absolute)
+    }
 
     public func show(_ state: SegmentPhase) {
         segment!.setState(state == .running ? .running : .paused)
@@ -332,6 +351,7 @@ public final class EmbeddedNode: NodeSession {
         let record = Int(processes[index]!.id)
         let waitsForEver = (simulation.modules[index].stepTimeoutSeconds ?? simulation.execution.stepTimeoutSeconds) == 0
         func look(_ records: inout [ProcessRecord]) -> Awaited<Result>? {
+            if isAbandoned.load(ordering: .relaxed) { return .lost }
             if let result = body(&records[record]) { return .result(result) }
             let seen = records[record]
             return seen.exitStatus != nil || seen.launchError != nil || seen.rubbish != nil ? .lost : nil
@@ -376,6 +396,7 @@ public final class EmbeddedNode: NodeSession {
             return statusFailure(index, segment!.status(ofModule: index), reason(of: index), frame: frame)
         }
         if let index = recordOrder.first(where: { isLost($0) }) { return lost(index, frame: frame) }
+        if isAbandoned.load(ordering: .relaxed) { return abandoned(frame) }
         return RunFailure(.protocolError, host: Self.hostName, frame: frame, cause: "the barrier failed for no known reason")
     }
 
@@ -385,6 +406,7 @@ public final class EmbeddedNode: NodeSession {
     }
 
     private func lost(_ index: Int, frame: UInt64?) -> RunFailure {
+        if isAbandoned.load(ordering: .relaxed) { return abandoned(frame) }
         lifecycles.with { _ = $0[index].handle(.fail) }
         let seen = record(index) { $0 }
         if let rubbish = seen.rubbish { return failure(.protocolError, index, rubbish, frame: frame) }
@@ -400,6 +422,10 @@ public final class EmbeddedNode: NodeSession {
         }
         let before = seen.announcement == nil && !seen.isFree ? " before it announced its signals" : ""
         return failure(.exit, index, "exited with code \(keeper_status_code(status))\(before)", frame: frame)
+    }
+
+    private func abandoned(_ frame: UInt64?) -> RunFailure {
+        RunFailure(.refused, frame: frame, cause: "interrupted while waiting for modules")
     }
 
     private func callFailure(_ index: Int, _ call: String, _ status: Int32, _ reason: String) -> RunFailure {

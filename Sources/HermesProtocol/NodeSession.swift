@@ -2,7 +2,7 @@ import HermesModel
 import HermesPlan
 
 /// What a coordinator asks of a node, whichever way the words travel. All calls come from the thread that runs the
-/// frames, save `raiseAttention`.
+/// frames, save `raiseAttention` and `abandon`.
 ///
 /// Order: `launch`, `prepare`, `stage`, then `step` for each frame and `atEdge` between frames; `finish` once, always.
 public protocol NodeSession: AnyObject {
@@ -12,7 +12,7 @@ public protocol NodeSession: AnyObject {
     /// Makes the segment and initialises the modules.
     func prepare(_ plan: Plan) throws
     /// Stages the modules, stores `overrides` over what they said and delivers every wire: frame 0.
-    func stage(overrides: [(slot: Int, value: Double)]) throws
+    func stage(overrides: [(slot: Int, bits: UInt64)]) throws
     /// Runs one frame; returns when it is complete.
     func step(frame: UInt64) throws
     /// Resets the modules, stores the same overrides and opens an epoch at frame 0.
@@ -30,6 +30,8 @@ public protocol NodeSession: AnyObject {
     /// Sleeps until `attention` moves on from `seen` (true) or until `deadline`, CLOCK_MONOTONIC nanoseconds (false).
     func sleep(seen: UInt32, until deadline: UInt64) -> Bool
     func raiseAttention()
+    /// Gives up whatever is being waited for: the call under way throws. From any thread.
+    func abandon()
     /// Shows what the simulation is doing to everybody who looks at the segment.
     func show(_ state: SegmentPhase)
     /// Each module's state, by name in file order.

@@ -6,6 +6,9 @@
 #include <hermes/module.h>
 #include <hermes/segment.h>
 
+/* Swift can't call variadic functions. */
+static inline void hermes_fail_text(const char *text) { hermes_fail("%s", text); }
+
 #include "../barrier.h"
 #include "../context.h"
 #include "../edge.h"

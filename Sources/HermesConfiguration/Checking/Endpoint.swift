@@ -38,14 +38,16 @@ enum Endpoint: Equatable {
             address = rest[..<colon]
             behind = rest[colon...]
             if behind.dropFirst().contains(":") {
-                throw Fault(message: "\(quoted(text)) has more than one port; write an IPv6 address in brackets: `tcp://[::1]:7600`")
+                throw Fault(
+                    message:
+                        "\(quoted(text)) has more than one port; write an IPv6 address in brackets: `tcp://[::1]:7600`")
             }
-            if address == "*" || Address.isUnspecified(String(address)) {
-                throw Fault(message: "\(quoted(text)) is no address to reach a host at; write the host's own")
-            }
-            guard Address.isPlausible(String(address)) else {
+            guard address == "*" || Address.isPlausible(String(address)) else {
                 throw Fault(message: "\(quoted(String(address))) in \(quoted(text)) is no address or host name")
             }
+        }
+        if address == "*" || Address.isUnspecified(String(address)) {
+            throw Fault(message: "\(quoted(text)) is no address to reach a host at; write the host's own")
         }
         if behind.isEmpty, portIsOptional {
             self = .tcp(address: String(address), port: nil)

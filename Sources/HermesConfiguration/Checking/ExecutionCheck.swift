@@ -11,10 +11,14 @@ struct ExecutionCheck {
         if let rate = draft.execution.rateHz, !(1 / rate.value).isFinite {
             findings.error(rate.mark, "`rate_hz` \(rate.value) is so small that a frame has no finite length")
         }
-        if let end = draft.execution.endTime, let rate = draft.execution.baseRateHz, end.value * rate > Self.frameLimit {
-            findings.error(end.mark, "`end_time` \(end.value) makes more than 2^53 frames; leave it out to run until stopped")
+        if let end = draft.execution.endTime, let rate = draft.execution.baseRateHz, end.value * rate > Self.frameLimit
+        {
+            findings.error(
+                end.mark, "`end_time` \(end.value) makes more than 2^53 frames; leave it out to run until stopped")
         }
-        if let schedule = draft.execution.schedule, !draft.modulesAreUnreadable { check(schedule, draft.modules.map(\.name.value)) }
+        if let schedule = draft.execution.schedule, !draft.modulesAreUnreadable {
+            check(schedule, draft.modules.map(\.name.value))
+        }
     }
 
     private func check(_ schedule: Located<[[Located<String>]]>, _ names: [String]) {
@@ -25,19 +29,22 @@ struct ExecutionCheck {
             if !known.contains(module.value) {
                 let near = findings.nearest(to: module.value, among: names)
                 findings.error(
-                    module.mark, "unknown module \(quoted(module.value))\(near.map { "; did you mean \(quoted($0))?" } ?? "")")
+                    module.mark,
+                    "unknown module \(quoted(module.value))\(near.map { "; did you mean \(quoted($0))?" } ?? "")")
                 if let near { meant.insert(near) }
             } else if let earlier = first[module.value] {
                 findings.error(
                     module.mark,
-                    "module \(quoted(module.value)) stands in `schedule` twice, first at \(earlier.line):\(earlier.column)")
+                    "module \(quoted(module.value)) stands in `schedule` twice, first at \(earlier.line):\(earlier.column)"
+                )
             } else {
                 first[module.value] = module.mark
             }
         }
         // A misspelt module is not left out as well.
         for name in names where first[name] == nil && !meant.contains(name) {
-            findings.error(schedule.mark, "`schedule` leaves out module \(quoted(name)); every module stands in it once")
+            findings.error(
+                schedule.mark, "`schedule` leaves out module \(quoted(name)); every module stands in it once")
         }
     }
 }

@@ -9,7 +9,8 @@ struct FileCheck {
     func check(_ draft: SimulationDraft) {
         for module in draft.modules {
             for (path, key) in [
-                (module.program, module.programKey), (module.configuration, "config"), (module.workingDirectory, "working_dir"),
+                (module.program, module.programKey), (module.configuration, "config"),
+                (module.workingDirectory, "working_dir"),
             ] {
                 guard let path else { continue }
                 if path.value.isEmpty {
@@ -40,7 +41,7 @@ struct FileCheck {
         switch kind {
         case .missing:
             let start = path.value.hasPrefix("/") ? "" : " (looked for from this file's folder)"
-            findings.error(path.mark, "\(subject) does not exist\(start)\(FileKind.nearName(path: full))")
+            findings.error(path.mark, "\(subject) does not exist\(start)\(findings.suggestion(forMissing: full))")
         case .failure(let reason):
             findings.error(path.mark, "\(subject) cannot be reached: \(reason)")
         case _ where kind != wanted:
@@ -48,7 +49,9 @@ struct FileCheck {
         case _ where access(full, wanted == .directory ? X_OK : R_OK) != 0 && !(mustRun && access(full, X_OK) == 0):
             findings.error(path.mark, "\(subject) cannot be read: \(errorText(errno))")
         case _ where mustRun && access(full, X_OK) != 0:
-            let remedy = key == "script" ? "begin it with a `#!` line and make it executable with `chmod +x`" : "make it so with `chmod +x`"
+            let remedy =
+                key == "script"
+                ? "begin it with a `#!` line and make it executable with `chmod +x`" : "make it so with `chmod +x`"
             findings.error(path.mark, "\(subject) is not executable; \(remedy)")
         default: break
         }

@@ -13,14 +13,16 @@ struct HostCheck {
                 if try !Endpoint(endpoint.value).isLocal, !host.hasKey {
                     findings.error(
                         endpoint.mark,
-                        "host \(quoted(host.name.value)) is off loopback and has no `key`; write the public key that `hermes keygen` made on it")
+                        "host \(quoted(host.name.value)) is off loopback and has no `key`; write the public key that `hermes keygen` made on it"
+                    )
                 }
             } catch {
                 findings.error(endpoint.mark, error.message)
             }
         }
         if let key = host.key, !Self.isKey(key.value) {
-            findings.error(key.mark, "`key` must be a public key of 40 Z85 characters, the line in the node's .pub file")
+            findings.error(
+                key.mark, "`key` must be a public key of 40 Z85 characters, the line in the node's .pub file")
         }
         if let mirror = host.mirror {
             do throws(Endpoint.Fault) {

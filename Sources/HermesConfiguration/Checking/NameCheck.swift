@@ -9,7 +9,8 @@ struct NameCheck {
             findings.error(name.mark, "a simulation's name is 1 to 64 of A-Z a-z 0-9 _ -, not \(quoted(name.value))")
         }
         for host in draft.hosts where !Self.isIdentifier(host.name.value) {
-            findings.error(host.name.mark, "a host's name is 1 to 64 of A-Z a-z 0-9 _ -, not \(quoted(host.name.value))")
+            findings.error(
+                host.name.mark, "a host's name is 1 to 64 of A-Z a-z 0-9 _ -, not \(quoted(host.name.value))")
         }
         for module in draft.modules { check(module) }
     }
@@ -19,9 +20,12 @@ struct NameCheck {
         if name.value.isEmpty {
             findings.error(name.mark, "a module's name is empty")
         } else if name.value.utf8.contains(UInt8(ascii: ".")) {
-            findings.error(name.mark, "module name \(quoted(name.value)) holds a dot; the first dot of a signal's name ends its module's")
+            findings.error(
+                name.mark,
+                "module name \(quoted(name.value)) holds a dot; the first dot of a signal's name ends its module's")
         } else if name.value.utf8.contains(UInt8(ascii: "*")) {
-            findings.error(name.mark, "module name \(quoted(name.value)) holds a `*`, which stands for many signals in bulk wires")
+            findings.error(
+                name.mark, "module name \(quoted(name.value)) holds a `*`, which stands for many signals in bulk wires")
         } else if name.value.unicodeScalars.contains(where: isControl) {
             findings.error(name.mark, "module name \(quoted(name.value)) holds a control character")
         } else if name.value.utf8.count > Self.moduleNameLimit {
@@ -31,7 +35,8 @@ struct NameCheck {
         for signal in module.signals {
             let mark = Mark(line: signal.location.line, column: signal.location.column)
             if let earlier = first[signal.name] {
-                findings.error(mark, "signal \(quoted(signal.name)) is listed twice, first at \(earlier.line):\(earlier.column)")
+                findings.error(
+                    mark, "signal \(quoted(signal.name)) is listed twice, first at \(earlier.line):\(earlier.column)")
             } else {
                 first[signal.name] = mark
             }

@@ -13,7 +13,9 @@ struct WiringCheck {
             let isSound = checkStars(wire)
             for (end, location) in [(wire.source, wire.sourceLocation), (wire.destination, wire.destinationLocation)]
             where !known.contains(end.module) && !end.module.utf8.contains(star) && !draft.modulesAreUnreadable {
-                findings.error(location, "unknown module \(quoted(end.module))\(findings.suggestion(for: end.module, among: names))")
+                findings.error(
+                    location,
+                    "unknown module \(quoted(end.module))\(findings.suggestion(for: end.module, among: names))")
             }
             guard isSound else { continue }
             if wire.source == wire.destination {
@@ -22,7 +24,8 @@ struct WiringCheck {
                 if let first = drivers[wire.destination] {
                     findings.error(
                         wire.destinationLocation,
-                        "two wires into \(quoted(wire.destination.description)), the first at \(first.line):\(first.column)")
+                        "two wires into \(quoted(wire.destination.description)), the first at \(first.line):\(first.column)"
+                    )
                 } else {
                     drivers[wire.destination] = wire.destinationLocation
                 }
@@ -41,7 +44,8 @@ struct WiringCheck {
             }
             let count = end.signal.utf8.count { $0 == star }
             if count > 1 {
-                findings.error(location, "\(quoted(end.description)) has \(count) `*`; a bulk wire has one on each side")
+                findings.error(
+                    location, "\(quoted(end.description)) has \(count) `*`; a bulk wire has one on each side")
                 isSound = false
             }
             counts.append(count)

@@ -24,23 +24,30 @@ struct ExecutionDecoder {
         guard let node = fields.node("schedule") else { return nil }
         guard case .sequence(let items) = node.content else {
             findings.error(
-                node.mark, "`schedule` must be a list of modules, not \(node.content.kindNoun); without it all modules run side by side")
+                node.mark,
+                "`schedule` must be a list of modules, not \(node.content.kindNoun); without it all modules run side by side"
+            )
             return nil
         }
         let phases = items.map { item in
-            guard case .sequence(let members) = item.content else { return [module(item, fields)].compactMap { $0 } }
+            guard case .sequence(let members) = item.content else { return modules(item, fields) }
             if members.isEmpty { findings.error(item.mark, "a phase of no modules; remove it") }
-            return members.compactMap { module($0, fields) }
+            return members.flatMap { member in
+                if case .sequence = member.content {
+                    findings.error(
+                        member.mark,
+                        "`schedule` nests deeper than two levels; it is a list of phases, each a module or a list of modules"
+                    )
+                }
+                return modules(member, fields)
+            }
         }
         return Located(value: phases, mark: fields.keyMark("schedule") ?? node.mark)
     }
 
-    private func module(_ node: Node, _ fields: Fields) -> Located<String>? {
-        if case .sequence = node.content {
-            findings.error(
-                node.mark, "`schedule` nests deeper than two levels; it is a list of phases, each a module or a list of modules")
-            return nil
-        }
-        return fields.text(node, named: "a module in `schedule`")
+    /// The modules named in a node; also those nested too deep, which would else seem left out.
+    private func modules(_ node: Node, _ fields: Fields) -> [Located<String>] {
+        if case .sequence(let items) = node.content { return items.flatMap { modules($0, fields) } }
+        return fields.text(node, named: "a module in `schedule`").map { [$0] } ?? []
     }
 }

@@ -4,6 +4,8 @@ struct Fields {
     let mark: Mark
     let findings: Findings
     private let entries: [Node.Entry]
+    /// Known keys that unknown ones were likely meant to be.
+    private var misspelt: Set<String> = []
 
     /// Nil, and reported, when `node` is no mapping. `what` is what the mapping describes, for messages.
     init?(_ node: Node, _ keySet: KeySet, of what: String, findings: Findings) {
@@ -19,13 +21,17 @@ struct Fields {
             return nil
         }
         for entry in entries where !keySet.keys.contains(entry.key) {
-            let near = findings.suggestion(for: entry.key, among: keySet.keys)
-            let known = keySet.keys.map(quoted).joined(separator: ", ")
-            findings.error(
-                entry.keyMark,
-                "unknown key \(quoted(entry.key)) in \(keySet.owner)\(near.isEmpty ? "; it takes \(known)" : near)")
+            let near = findings.nearest(to: entry.key, among: keySet.keys)
+            if let near { misspelt.insert(near) }
+            let hint =
+                near.map { "did you mean \(quoted($0))?" }
+                ?? "it takes \(keySet.keys.map(quoted).joined(separator: ", "))"
+            findings.error(entry.keyMark, "unknown key \(quoted(entry.key)) in \(keySet.owner); \(hint)")
         }
     }
+
+    /// True when a key is neither there nor, by the look of it, misspelt: a misspelt key is one fault, not two.
+    func lacks(_ key: String) -> Bool { !has(key) && !misspelt.contains(key) }
 
     func has(_ key: String) -> Bool { entry(key) != nil }
 
@@ -60,7 +66,9 @@ struct Fields {
     }
 
     func boolean(_ key: String) -> Bool? {
-        guard let node = node(key), let scalar = scalar(node, named: "`\(key)`", wanted: "`true` or `false`") else { return nil }
+        guard let node = node(key), let scalar = scalar(node, named: "`\(key)`", wanted: "`true` or `false`") else {
+            return nil
+        }
         if case .boolean(let value) = scalar.meaning { return value }
         wrong(node, "`\(key)`", "`true` or `false`", hint: booleanHint(scalar))
         return nil
@@ -76,7 +84,9 @@ struct Fields {
     }
 
     func integer(_ key: String) -> Located<Int>? {
-        guard let node = node(key), let scalar = scalar(node, named: "`\(key)`", wanted: "a whole number") else { return nil }
+        guard let node = node(key), let scalar = scalar(node, named: "`\(key)`", wanted: "a whole number") else {
+            return nil
+        }
         if case .integer(let value) = scalar.meaning { return Located(value: value, mark: node.mark) }
         wrong(node, "`\(key)`", "a whole number", hint: numberHint(scalar))
         return nil
@@ -93,7 +103,9 @@ struct Fields {
             return nil
         }
         guard range.contains(value) else {
-            let cause = value.isInfinite && !scalar.text.lowercased().contains("inf") ? "; it is too large for a 64-bit float" : ""
+            let cause =
+                value.isInfinite && !scalar.text.lowercased().contains("inf")
+                ? "; it is too large for a 64-bit float" : ""
             findings.error(node.mark, "`\(key)` must be \(range.noun), not \(quoted(scalar.text))\(cause)")
             return nil
         }
@@ -112,11 +124,14 @@ struct Fields {
     func choice<Choice: RawRepresentable>(_ key: String, among choices: [Choice]) -> Located<Choice>?
     where Choice.RawValue == String {
         guard let text = text(key) else { return nil }
-        if let choice = choices.first(where: { $0.rawValue == text.value }) { return Located(value: choice, mark: text.mark) }
+        if let choice = choices.first(where: { $0.rawValue == text.value }) {
+            return Located(value: choice, mark: text.mark)
+        }
         let words = choices.map(\.rawValue)
         findings.error(
             text.mark,
-            "`\(key)` must be \(alternatives(words)), not \(quoted(text.value))\(findings.suggestion(for: text.value, among: words))")
+            "`\(key)` must be \(alternatives(words)), not \(quoted(text.value))\(findings.suggestion(for: text.value, among: words))"
+        )
         return nil
     }
 

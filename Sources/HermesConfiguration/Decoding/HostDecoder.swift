@@ -8,9 +8,11 @@ struct HostDecoder {
             return draft
         }
         draft.endpoint = fields.text("endpoint")
-        if !fields.has("endpoint") {
+        if fields.lacks("endpoint") {
             findings.error(
-                entry.keyMark, "host \(quoted(entry.key)) has no `endpoint`; write where its hermes-node listens, as `tcp://10.0.0.2:7600`")
+                entry.keyMark,
+                "host \(quoted(entry.key)) has no `endpoint`; write where its hermes-node listens, as `tcp://10.0.0.2:7600`"
+            )
         }
         draft.key = fields.text("key")
         draft.hasKey = fields.has("key")

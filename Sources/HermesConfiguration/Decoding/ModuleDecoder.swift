@@ -9,7 +9,7 @@ struct ModuleDecoder {
         let module = "module \(quoted(entry.key))"
         guard let fields = Fields(entry.value, .module, of: module, findings: findings) else { return draft }
         draft.kind = fields.choice("type", among: [Module.Kind.process, .inproc, .script])?.value
-        if !fields.has("type") {
+        if fields.lacks("type") {
             findings.error(entry.keyMark, "\(module) has no `type`; it is `process`, `inproc` or `script`")
         }
         decodeProgram(fields, module, into: &draft)
@@ -39,7 +39,7 @@ struct ModuleDecoder {
                 ? "write `script`, or `type: process` for a program"
                 : "write `executable`, or `type: script` for a script"
             findings.error(mark, "`\(other)` does not belong to a module of `type: \(kind.rawValue)`; \(remedy)")
-        } else if !fields.has(wanted) {
+        } else if fields.lacks(wanted) {
             let noun =
                 switch kind {
                 case .process: "the program to start"

@@ -13,7 +13,7 @@ struct SignalDecoder {
 
     private func decode(_ node: Node) -> SignalSettings? {
         guard let fields = Fields(node, .signal, of: "a signal", findings: findings) else { return nil }
-        if !fields.has("name") { findings.error(fields.mark, "a signal has no `name`") }
+        if fields.lacks("name") { findings.error(fields.mark, "a signal has no `name`") }
         let name = fields.text("name")
         let type = type(fields)
         let unit = fields.text("unit")
@@ -26,7 +26,8 @@ struct SignalDecoder {
         if let fault = Self.fault(inSignal: name.value) {
             findings.error(name.mark, fault)
         } else if name.value.utf8.contains(UInt8(ascii: "*")) {
-            findings.error(name.mark, "signal name \(quoted(name.value)) holds a `*`, which stands for many signals in bulk wires")
+            findings.error(
+                name.mark, "signal name \(quoted(name.value)) holds a `*`, which stands for many signals in bulk wires")
         }
         return SignalSettings(
             name: name.value, type: type?.value, unit: unit?.value, writable: writable, published: published,
@@ -39,7 +40,8 @@ struct SignalDecoder {
         let words = SignalType.allCases.map(\.word)
         findings.error(
             word.mark,
-            "`type` of a signal must be \(alternatives(words)), not \(quoted(word.value))\(findings.suggestion(for: word.value, among: words))")
+            "`type` of a signal must be \(alternatives(words)), not \(quoted(word.value))\(findings.suggestion(for: word.value, among: words))"
+        )
         return nil
     }
 
@@ -47,7 +49,9 @@ struct SignalDecoder {
     static func fault(inSignal name: String) -> String? {
         if name.isEmpty { return "a signal's name is empty" }
         if name.utf8.count > nameLimit { return "signal name \(quoted(name)) is longer than \(nameLimit) bytes" }
-        if name.unicodeScalars.contains(where: isControl) { return "signal name \(quoted(name)) holds a control character" }
+        if name.unicodeScalars.contains(where: isControl) {
+            return "signal name \(quoted(name)) holds a control character"
+        }
         return nil
     }
 }

@@ -28,7 +28,7 @@ struct SimulationDecoder {
     private func checkVersion(_ fields: Fields) {
         let wanted = "version: \"\(Self.version)\""
         guard let node = fields.node("version") else {
-            if !fields.has("version") { findings.error(fields.mark, "`version` is missing; write `\(wanted)`") }
+            if fields.lacks("version") { findings.error(fields.mark, "`version` is missing; write `\(wanted)`") }
             return
         }
         guard case .scalar(let scalar) = node.content, scalar.meaning != .null else {
@@ -37,12 +37,14 @@ struct SimulationDecoder {
         }
         if scalar.text == Self.version {
             if scalar.meaning != .text {
-                findings.error(node.mark, "`version` must be text, not \(node.content.kindNoun); write it in quotes: `\(wanted)`")
+                findings.error(
+                    node.mark, "`version` must be text, not \(node.content.kindNoun); write it in quotes: `\(wanted)`")
             }
         } else {
             findings.error(
                 node.mark,
-                "version \(quoted(scalar.text)) is not one that this Hermes reads; bring the file up to docs/configuration.md and write `\(wanted)`")
+                "version \(quoted(scalar.text)) is not one that this Hermes reads; bring the file up to docs/configuration.md and write `\(wanted)`"
+            )
         }
     }
 
@@ -58,7 +60,9 @@ struct SimulationDecoder {
     private func decodeModules(_ fields: Fields, into draft: inout SimulationDraft) {
         guard fields.has("modules") else {
             draft.modulesAreUnreadable = true
-            findings.error(fields.mark, "`modules` is missing; a simulation needs at least one module")
+            if fields.lacks("modules") {
+                findings.error(fields.mark, "`modules` is missing; a simulation needs at least one module")
+            }
             return
         }
         guard let entries = fields.mapping("modules") else {

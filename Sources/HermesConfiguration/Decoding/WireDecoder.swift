@@ -27,7 +27,9 @@ struct WireDecoder {
 
     private func name(_ key: String, _ fields: Fields) -> Located<SignalName>? {
         guard let text = fields.text(key) else {
-            if !fields.has(key) { findings.error(fields.mark, "a wire has no `\(key)`; write `\(key): MODULE.SIGNAL`") }
+            if fields.lacks(key) {
+                findings.error(fields.mark, "a wire has no `\(key)`; write `\(key): MODULE.SIGNAL`")
+            }
             return nil
         }
         guard let name = SignalName(text.value) else {

@@ -14,34 +14,33 @@ enum ConfigurationFile {
         // Looked at before it is opened: opening a FIFO or a device can block or set something off.
         switch FileKind(path: path) {
         case .regular: break
-        case .missing: throw refusal("no such file\(FileKind.nearName(path: path))")
-        case .failure(let reason): throw refusal("cannot be read: \(reason)")
-        case let kind: throw refusal("is \(kind.noun), not a configuration file")
+        case .missing: throw refusal("no such file\(Findings(file: path).suggestion(forMissing: path))")
+        case .failure(let reason): throw refusal("the file cannot be read: \(reason)")
+        case let kind: throw refusal("this is \(kind.noun), not a configuration file")
         }
         let descriptor = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY)
-        guard descriptor >= 0 else { throw refusal("cannot be read: \(errorText(errno))") }
+        guard descriptor >= 0 else { throw refusal("the file cannot be read: \(errorText(errno))") }
         defer { close(descriptor) }
         var status = stat()
         guard fstat(descriptor, &status) == 0, status.st_mode & S_IFMT == S_IFREG else {
-            throw refusal("is not a regular file")
+            throw refusal("this is not a regular file")
         }
-        let capacity = max(min(Int(status.st_size), sizeLimit), 0) + 1
         var bytes: [UInt8] = []
-        bytes.reserveCapacity(capacity)
+        bytes.reserveCapacity(max(min(Int(status.st_size), sizeLimit), 0))
         var chunk = [UInt8](repeating: 0, count: 1 << 16)
         while bytes.count <= sizeLimit {
             let count = Glibc.read(descriptor, &chunk, chunk.count)
             if count == 0 { return bytes }
             if count < 0 {
                 if errno == EINTR { continue }
-                throw refusal("cannot be read: \(errorText(errno))")
+                throw refusal("the file cannot be read: \(errorText(errno))")
             }
             bytes.append(contentsOf: chunk[..<count])
         }
         throw refusal(tooLarge)
     }
 
-    static let tooLarge = "is larger than \(sizeLimit >> 20) MiB; wire many signals with bulk wires (`*`)"
+    static let tooLarge = "the file is larger than \(sizeLimit >> 20) MiB; wire many signals with bulk wires (`*`)"
 }
 
 /// What the operating system says of an error number.

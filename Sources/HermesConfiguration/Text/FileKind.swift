@@ -1,15 +1,19 @@
 import Glibc
-import HermesModel
 
 /// What stands at a path, links followed; found without opening it.
 enum FileKind: Equatable {
-    case regular, directory, fifo, device, socket, missing
+    case regular, directory, fifo, device, socket, danglingLink, missing
     case failure(String)
 
     init(path: String) {
         var status = stat()
         guard stat(path, &status) == 0 else {
-            self = errno == ENOENT || errno == ENOTDIR ? .missing : .failure(errorText(errno))
+            let cause = errno
+            guard cause == ENOENT || cause == ENOTDIR else {
+                self = .failure(errorText(cause))
+                return
+            }
+            self = lstat(path, &status) == 0 ? .danglingLink : .missing
             return
         }
         switch status.st_mode & S_IFMT {
@@ -29,17 +33,18 @@ enum FileKind: Equatable {
         case .fifo: "a FIFO"
         case .device: "a device"
         case .socket: "a socket"
+        case .danglingLink: "a link that leads nowhere"
         case .missing: "missing"
         case .failure(let reason): reason
         }
     }
 
-    /// "; did you mean `x`?" when the folder of the missing file at `path` has a file of nearly its name.
-    static func nearName(path: String) -> String {
+    /// The name at the end of `path`, and the names of what stands in its folder.
+    static func neighbours(of path: String) -> (name: String, others: [String]) {
         let slash = path.utf8.lastIndex(of: UInt8(ascii: "/"))
         let folder = slash.map { $0 == path.startIndex ? "/" : String(path[..<$0]) } ?? "."
         let name = slash.map { String(path[path.index(after: $0)...]) } ?? path
-        guard let stream = opendir(folder) else { return "" }
+        guard let stream = opendir(folder) else { return (name, []) }
         defer { closedir(stream) }
         var names: [String] = []
         // Enough for any folder that people keep models in.
@@ -49,6 +54,6 @@ enum FileKind: Equatable {
             }
             if entryName != ".", entryName != ".." { names.append(entryName) }
         }
-        return didYouMean(name, among: names.sorted())
+        return (name, names.sorted())
     }
 }

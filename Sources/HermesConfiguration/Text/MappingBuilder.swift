@@ -36,10 +36,10 @@ struct MappingBuilder {
     /// What the mapping says itself goes before what it merges, and of several merged mappings the first goes before the others.
     mutating func merge() {
         for node in merges {
-            switch node.content {
-            case .mapping: lay(node)
-            case .sequence(let items): items.forEach { lay($0) }
-            case .scalar: lay(node)
+            if case .sequence(let items) = node.content {
+                for item in items { lay(item) }
+            } else {
+                lay(node)
             }
         }
     }

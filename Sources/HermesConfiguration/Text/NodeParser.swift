@@ -66,7 +66,9 @@ final class NodeParser {
             case .documentStart:
                 documents += 1
                 if documents > 1 {
-                    findings.error(event.mark, "a second document; a configuration is one document, so remove `---` and what follows it")
+                    findings.error(
+                        event.mark,
+                        "a second document; a configuration is one document, so remove `---` and what follows it")
                     return root
                 }
                 root = try node(try next(), depth: 1).node
@@ -88,7 +90,9 @@ final class NodeParser {
         case .alias:
             return try resolve(event, depth: depth)
         case .scalar(let scalar):
-            if scalar.text.utf8.contains(0) { findings.error(event.mark, "text with a NUL character; remove the `\\0`") }
+            if scalar.text.utf8.contains(0) {
+                findings.error(event.mark, "text with a NUL character; remove the `\\0`")
+            }
             result = Measured(node: Node(mark: event.mark, content: .scalar(scalar)), size: 1, height: 1)
         case .sequenceStart:
             result = try sequence(event, depth: depth)
@@ -128,7 +132,9 @@ final class NodeParser {
         }
         builder.merge()
         // Merged values were reached through an alias or written in place: either way they are counted already.
-        return Measured(node: Node(mark: start.mark, content: .mapping(builder.entries)), size: builder.size, height: builder.height + 1)
+        return Measured(
+            node: Node(mark: start.mark, content: .mapping(builder.entries)), size: builder.size,
+            height: builder.height + 1)
     }
 
     private func resolve(_ event: Event, depth: Int) throws -> Measured {
@@ -137,9 +143,11 @@ final class NodeParser {
         case nil:
             throw Diagnostic(
                 .error, at: findings.location(event.mark),
-                "no anchor \(quoted("&" + name)) before this alias\(findings.suggestion(for: name, among: anchors.keys.sorted()))")
+                "no anchor \(quoted("&" + name)) before this alias\(findings.suggestion(for: name, among: anchors.keys.sorted()))"
+            )
         case .open:
-            throw Diagnostic(.error, at: findings.location(event.mark), "alias \(quoted("*" + name)) stands within its own anchor")
+            throw Diagnostic(
+                .error, at: findings.location(event.mark), "alias \(quoted("*" + name)) stands within its own anchor")
         case .closed(let target):
             aliased += target.size
             guard aliased <= Self.aliasLimit else {
@@ -173,7 +181,9 @@ final class NodeParser {
         if let context = state.context.map({ String(cString: $0) }) {
             let contextMark = Mark(state.context_mark)
             message += " \(context)"
-            if contextMark != mark, contextMark != .start { message += " begun at \(contextMark.line):\(contextMark.column)" }
+            if contextMark != mark, contextMark != .start {
+                message += " begun at \(contextMark.line):\(contextMark.column)"
+            }
         }
         if state.problem_mark.line == 0, state.problem_mark.column == 0 { mark = Mark(state.mark) }
         if problem.hasPrefix("found character that cannot start any token") {

@@ -45,7 +45,9 @@ struct Scalar: Sendable, Equatable {
 
     /// Digits after `0x` or `0o`, which take no sign.
     private static func integer(_ digits: Substring, radix: Int) -> Meaning? {
-        guard !digits.isEmpty, digits.utf8.first != UInt8(ascii: "+"), digits.utf8.first != UInt8(ascii: "-") else { return nil }
+        guard !digits.isEmpty, digits.utf8.first != UInt8(ascii: "+"), digits.utf8.first != UInt8(ascii: "-") else {
+            return nil
+        }
         if let value = Int(digits, radix: radix) { return .integer(value) }
         var value = 0.0
         for digit in digits {

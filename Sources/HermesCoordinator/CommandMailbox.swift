@@ -1,0 +1,127 @@
+import HermesModel
+import Synchronization
+
+/// Commands from any thread to the frames, and the word back once each has taken effect.
+public final class CommandMailbox: Sendable {
+    public typealias Reply = @Sendable (Result<UInt64, CommandRefused>) -> Void
+    /// Why a command was not carried out.
+    public struct CommandRefused: Error, Sendable, CustomStringConvertible {
+        public var description: String
+    }
+
+    struct Ticket: Sendable {
+        let number: Int
+    }
+
+    private enum Expectation {
+        case posted
+        /// In effect at the next edge.
+        case edge
+        case frame(UInt64)
+        case paused
+        case reset
+    }
+    private struct Entry {
+        let number: Int
+        let command: RunCommand
+        let reply: Reply
+        var expectation = Expectation.posted
+    }
+    private struct State {
+        var entries: [Entry] = []
+        var next = 0
+        var ended: String?
+    }
+    private let state = Mutex(State())
+    private let onPost: @Sendable () -> Void
+
+    init(onPost: @escaping @Sendable () -> Void) { self.onPost = onPost }
+
+    /// `reply` comes once, from another thread, with the frame at which the command took effect: for `step` when its
+    /// frames are complete, for `pause` when the last frame is, for `reset` when frame 0 is there.
+    public func post(_ command: RunCommand, reply: @escaping Reply = { _ in }) {
+        let ended = state.withLock { state -> String? in
+            if state.ended == nil {
+                state.entries.append(Entry(number: state.next, command: command, reply: reply))
+                state.next += 1
+            }
+            return state.ended
+        }
+        if let ended { reply(.failure(CommandRefused(description: ended))) } else { onPost() }
+    }
+
+    func take() -> [(RunCommand, Ticket)] {
+        state.withLock { state in
+            state.entries.filter { if case .posted = $0.expectation { true } else { false } }
+                .map { ($0.command, Ticket(number: $0.number)) }
+        }
+    }
+
+    func refuse(_ ticket: Ticket, _ reason: String) {
+        let entry = state.withLock { state in
+            state.entries.firstIndex { $0.number == ticket.number }.map { state.entries.remove(at: $0) }
+        }
+        entry?.reply(.failure(CommandRefused(description: reason)))
+    }
+
+    func expect(_ ticket: Ticket, frame: UInt64? = nil) {
+        state.withLock { state in
+            guard let index = state.entries.firstIndex(where: { $0.number == ticket.number }) else { return }
+            state.entries[index].expectation =
+                switch state.entries[index].command {
+                case .step: .frame(frame ?? 0)
+                case .pause: .paused
+                case .reset: .reset
+                case .resume, .setMode, .stop: .edge
+                }
+        }
+    }
+
+    /// Answers what has come true at an edge.
+    func settle(frame: UInt64, isPaused: Bool) {
+        answer { expectation in
+            switch expectation {
+            case .edge: frame
+            case .frame(let target): frame >= target ? frame : nil
+            case .paused: isPaused ? frame : nil
+            case .posted, .reset: nil
+            }
+        }
+    }
+
+    func settleReset() {
+        answer { if case .reset = $0 { 0 } else { nil } }
+    }
+
+    /// The run is over: everything still waiting is told why. Later posts too.
+    func close(_ reason: String, frame: UInt64) {
+        let entries = state.withLock { state in
+            state.ended = reason
+            defer { state.entries = [] }
+            return state.entries
+        }
+        for entry in entries {
+            if case .frame(let target) = entry.expectation, frame >= target {
+                entry.reply(.success(frame))
+            } else if entry.command == .stop {
+                entry.reply(.success(frame))
+            } else {
+                entry.reply(.failure(CommandRefused(description: reason)))
+            }
+        }
+    }
+
+    private func answer(_ decide: (Expectation) -> UInt64?) {
+        let answered = state.withLock { state in
+            var answered: [(Reply, UInt64)] = []
+            state.entries.removeAll { entry in
+                // A stop is answered when everything is gone.
+                guard entry.command != .stop, let frame = decide(entry.expectation) else { return false }
+                answered.append((entry.reply, frame))
+                return true
+            }
+            return answered
+        }
+        for (reply, frame) in answered { reply(.success(frame)) }
+    }
+}

@@ -1,0 +1,178 @@
+import HermesModel
+import HermesPlan
+import HermesProtocol
+import Synchronization
+
+/// Runs one simulation from launch to finish.
+public final class Coordinator: @unchecked Sendable {
+    public struct Options: Sendable {
+        /// `--set`: signal and text, applied over the modules' own defaults.
+        public var overrides: [(signal: String, text: String)]
+        /// Frames of an epoch; nil: until stopped.
+        public var lastFrame: UInt64?
+
+        public init(overrides: [(signal: String, text: String)] = [], lastFrame: UInt64? = nil) {
+            self.overrides = overrides
+            self.lastFrame = lastFrame
+        }
+    }
+
+    public let simulation: Simulation
+    public let progress = RunProgress()
+    public let mailbox: CommandMailbox
+    private let node: any NodeSession
+    private let options: Options
+    private let observers: [any FrameObserver]
+    private let warn: @Sendable (Diagnostic) -> Void
+    private let startedAt = monotonicNow()
+    private let planned = Mutex<Plan?>(nil)
+    private let interrupted = Atomic<Bool>(false)
+
+    /// - Parameters:
+    ///   - observers: shown every completed frame, in this order.
+    ///   - warn: told what is odd about the wiring but no error.
+    public init(
+        _ simulation: Simulation, node: sending any NodeSession, options: Options, observers: [any FrameObserver],
+        warn: @escaping @Sendable (Diagnostic) -> Void
+    ) {
+        self.simulation = simulation
+        self.node = node
+        self.options = options
+        self.observers = observers
+        self.warn = warn
+        let node = UncheckedReference(node)
+        mailbox = CommandMailbox(onPost: { node.value.raiseAttention() })
+        progress.mode = simulation.execution.mode
+    }
+
+    /// The plan, once every module has announced.
+    public var plan: Plan? { planned.withLock { $0 } }
+    public var moduleStates: [(name: String, state: ModuleState)] { node.moduleStates }
+
+    /// Ends the run as if by Ctrl-C: the frame under way is completed first. From any thread.
+    public func interrupt() {
+        interrupted.store(true, ordering: .relaxed)
+        mailbox.post(.stop)
+    }
+
+    public var isInterrupted: Bool { interrupted.load(ordering: .relaxed) }
+
+    /// Ends the run without waiting for the frame under way or for modules that have not answered. From any thread.
+    public func abandon() {
+        interrupted.store(true, ordering: .relaxed)
+        node.abandon()
+    }
+
+    /// The whole run, on the calling thread, which should be its own.
+    /// - Throws: `ConfigurationError` when the announced signals don't fit the configuration; everything else that can
+    ///   go wrong is in the summary.
+    public func run() throws -> RunSummary {
+        var scheduler: FrameScheduler?
+        var outcome = RunOutcome.failed
+        var failure: RunFailure?
+        var configurationError: ConfigurationError?
+        var firstStep: UInt64 = 0, lastDone: UInt64 = 0
+        do {
+            scheduler = try start()
+            firstStep = monotonicNow()
+            defer { lastDone = monotonicNow() }
+            outcome = try scheduler!.run()
+        } catch let error as RunFailure {
+            failure = error
+        } catch let error as ConfigurationError {
+            configurationError = error
+        } catch {
+            failure = RunFailure(.protocolError, cause: "\(error)")
+        }
+        if outcome == .stopped && interrupted.load(ordering: .relaxed) { outcome = .interrupted }
+        let frames = progress.frame
+        for observer in observers {
+            do {
+                try observer.finish()
+            } catch {
+                if failure == nil { failure = error as? RunFailure }
+                outcome = .failed
+            }
+        }
+        node.finish(hurried: failure != nil)
+        mailbox.close(failure.map { "the simulation failed: \($0)" } ?? "the simulation has ended", frame: frames)
+        if let configurationError { throw configurationError }
+        return summary(
+            outcome, failure, frames: frames, wall: Double(lastDone - firstStep) / 1e9,
+            pacer: scheduler?.pacer, mode: scheduler?.state.mode)
+    }
+
+    private func start() throws -> FrameScheduler {
+        let announcements = try node.launch()
+        try throwIfInterrupted()
+        let (plan, warnings) = try Planner.plan(simulation, announcements: announcements)
+        warnings.forEach(warn)
+        let overrides = try resolveOverrides(plan)
+        planned.withLock { $0 = plan }
+        try node.prepare(plan)
+        try throwIfInterrupted()
+        try node.stage(overrides: overrides)
+        for observer in observers {
+            try observer.begin(plan, epoch: 0, isRealtime: simulation.execution.mode == .realtime)
+        }
+        let state = RunState(mode: simulation.execution.mode, lastFrame: options.lastFrame)
+        node.show(state.isPaused ? .paused : .running)
+        progress.isPaused = state.isPaused
+        progress.stagedNanoseconds = monotonicNow()
+        return FrameScheduler(
+            node: node, observers: observers, mailbox: mailbox, progress: progress, plan: plan, state: state)
+    }
+
+    private func throwIfInterrupted() throws {
+        if interrupted.load(ordering: .relaxed) { throw RunFailure(.refused, cause: "interrupted before it had staged") }
+    }
+
+    private func resolveOverrides(_ plan: Plan) throws -> [(slot: Int, bits: UInt64)] {
+        let place = SourceLocation(file: "--set", line: 1, column: 1)
+        var wrong: [Diagnostic] = []
+        func error(_ text: String) { wrong.append(Diagnostic(.error, at: place, text)) }
+        let resolved = options.overrides.compactMap { name, text -> (slot: Int, bits: UInt64)? in
+            guard let slot = plan.registry.index(of: name) else {
+                let hint = didYouMean(name, among: plan.registry.signals.lazy.map(\.name.description))
+                error("there is no signal '\(name)'\(hint)")
+                return nil
+            }
+            let signal = plan.registry.signals[slot]
+            if signal.isWired {
+                error("'\(name)' can't be set: a wire drives it")
+            } else if !signal.isWritable && !plan.modules[signal.module].isFree {
+                error("'\(name)' can't be set: it is read-only (list it under signals: with writable: true)")
+            } else if let bits = SignalValue.bits(text, signal.type) {
+                return (slot, bits)
+            } else {
+                error("'\(text)' is no \(signal.type.word) for '\(name)'")
+            }
+            return nil
+        }
+        if !wrong.isEmpty { throw ConfigurationError(wrong) }
+        return resolved
+    }
+
+    private func summary(
+        _ outcome: RunOutcome, _ failure: RunFailure?, frames: UInt64, wall: Double, pacer: Pacer?, mode: Execution.Mode?
+    ) -> RunSummary {
+        let staged = progress.stagedNanoseconds == 0 ? monotonicNow() : progress.stagedNanoseconds
+        let time = Double(frames) / simulation.execution.rateHz
+        let wasInterrupted = interrupted.load(ordering: .relaxed) && failure?.code == .refused
+        return RunSummary(
+            name: simulation.name, mode: (mode ?? simulation.execution.mode).rawValue, frames: frames, time: time,
+            startup_s: Double(staged - startedAt) / 1e9, wall_s: wall,
+            frames_per_s: wall > 0 ? Double(frames) / wall : 0, realtime_factor: wall > 0 && frames > 0 ? time / wall : nil,
+            modules: simulation.modules.count, hosts: simulation.hosts.count + 1, epochs: Int(progress.epoch) + 1,
+            overruns: pacer?.overruns ?? 0,
+            lateness_us: pacer.flatMap { $0.lateness.totalCount > 0 ? RunSummary.Lateness($0.lateness) : nil },
+            recording_stalls: nil, digest: nil, earlier_digests: nil, outcome: wasInterrupted ? .interrupted : outcome,
+            error: wasInterrupted ? nil : failure.map(\.description))
+    }
+}
+
+/// A reference handed to another thread by a promise the compiler can't see.
+private struct UncheckedReference<Value>: @unchecked Sendable {
+    let value: Value
+    init(_ value: Value) { self.value = value }
+}

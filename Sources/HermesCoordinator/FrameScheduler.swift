@@ -1,0 +1,137 @@
+import Glibc
+import HermesModel
+import HermesPlan
+import HermesProtocol
+import Synchronization
+
+/// The master scheduler's loop. It owns nothing but what a frame needs; everything else is done at the edges.
+struct FrameScheduler {
+    let node: any NodeSession
+    let observers: [any FrameObserver]
+    let mailbox: CommandMailbox
+    let progress: RunProgress
+    let plan: Plan
+    var state: RunState
+    var pacer: Pacer
+    private var attentionSeen: UInt32
+    private var isShownPaused = false
+    private var isPacing = false
+
+    init(
+        node: any NodeSession, observers: [any FrameObserver], mailbox: CommandMailbox, progress: RunProgress, plan: Plan,
+        state: RunState
+    ) {
+        self.node = node
+        self.observers = observers
+        self.mailbox = mailbox
+        self.progress = progress
+        self.plan = plan
+        self.state = state
+        pacer = Pacer(rateHz: plan.rateHz)
+        // One less than now, so that the first edge looks.
+        attentionSeen = node.attention &- 1
+    }
+
+    /// Until the end, over and over:
+    /// 1. At the frame edge, see to what outsiders want; one load when nobody wants anything.
+    /// 2. In realtime sleep until the frame's absolute start; a command wakes it.
+    /// 3. Have the node run the frame.
+    /// 4. Show the completed frame to recorder and digest.
+    mutating func run() throws -> RunOutcome {
+        try observe(frame: 0)
+        while true {
+            if node.attention != attentionSeen { try attend() }
+            switch state.next {
+            case .run(let frame):
+                if state.isPaced, !waitForStart(of: frame) { continue }
+                try node.step(frame: frame)
+                if isPacing { pacer.ended(frame, now: monotonicNow()) }
+                state.completed(frame)
+                try observe(frame: frame)
+            case .wait:
+                waitForCommand()
+            case .reset:
+                try reset()
+            case .end(let outcome):
+                return outcome
+            }
+        }
+    }
+
+    private func observe(frame: UInt64) throws {
+        let time = Double(frame) / plan.rateHz
+        for observer in observers { try observer.completed(frame: frame, time: time, slots: node.slots) }
+        progress.completed(frame)
+    }
+
+    /// False when something woke it first: the edge comes again.
+    private mutating func waitForStart(of frame: UInt64) -> Bool {
+        if !isPacing {
+            pacer.restart(now: monotonicNow(), completed: frame - 1)
+            isPacing = true
+        }
+        let start = pacer.start(of: frame)
+        var now = monotonicNow()
+        while now < start {
+            if node.sleep(seen: attentionSeen, until: start) { return false }
+            now = monotonicNow()
+        }
+        pacer.began(frame, now: now)
+        return true
+    }
+
+    private mutating func waitForCommand() {
+        isPacing = false
+        if !isShownPaused { show(paused: true) }
+        mailbox.settle(frame: state.frame, isPaused: true)
+        _ = node.sleep(seen: attentionSeen, until: .max)
+    }
+
+    private mutating func show(paused: Bool) {
+        isShownPaused = paused
+        node.show(paused ? .paused : .running)
+        progress.isPaused = paused
+    }
+
+    private mutating func attend() throws {
+        attentionSeen = node.attention
+        node.atEdge()
+        for (command, ticket) in mailbox.take() {
+            let modeBefore = state.mode
+            do throws(RunState.Refusal) {
+                try state.handle(command)
+            } catch {
+                mailbox.refuse(ticket, error.description)
+                continue
+            }
+            if case .step = command { mailbox.expect(ticket, frame: state.stepTarget) } else { mailbox.expect(ticket) }
+            // Resuming, resetting and another mode start deadlines anew.
+            if command != .stop { isPacing = false }
+            if state.mode != modeBefore {
+                progress.mode = state.mode
+                for observer in observers { observer.modeChanged(isRealtime: state.mode == .realtime) }
+            }
+        }
+        if isShownPaused && !state.isPaused { show(paused: false) }
+        mailbox.settle(frame: state.frame, isPaused: state.isPaused && state.next == .wait)
+    }
+
+    private mutating func reset() throws {
+        try node.reset()
+        state.didReset()
+        isPacing = false
+        for observer in observers {
+            try observer.begin(plan, epoch: node.epoch, isRealtime: state.mode == .realtime)
+        }
+        progress.epoch = node.epoch
+        try observe(frame: 0)
+        mailbox.settleReset()
+    }
+}
+
+/// CLOCK_MONOTONIC, nanoseconds.
+func monotonicNow() -> UInt64 {
+    var now = timespec()
+    clock_gettime(CLOCK_MONOTONIC, &now)
+    return UInt64(now.tv_sec) * 1_000_000_000 + UInt64(now.tv_nsec)
+}

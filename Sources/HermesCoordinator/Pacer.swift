@@ -1,0 +1,35 @@
+import Histogram
+
+/// Absolute deadlines of realtime frames. Frame n begins at base + (n - 1 - first) / rate, computed from n: a late
+/// frame delays no other, and nothing drifts.
+struct Pacer {
+    private let rateHz: Double
+    private var base: UInt64 = 0
+    private var baseFrame: UInt64 = 0
+    /// How late frames began, nanoseconds; up to 100 s.
+    private(set) var lateness = Histogram<UInt64>(highestTrackableValue: 100_000_000_000, numberOfSignificantValueDigits: .three)
+    private(set) var overruns: UInt64 = 0
+
+    init(rateHz: Double) { self.rateHz = rateHz }
+
+    /// Deadlines count from now: frame `completed + 1` may begin at once.
+    mutating func restart(now: UInt64, completed: UInt64) {
+        base = now
+        baseFrame = completed
+    }
+
+    /// When a frame begins, CLOCK_MONOTONIC nanoseconds.
+    func start(of frame: UInt64) -> UInt64 {
+        base + UInt64((Double(frame - 1 - baseFrame) * 1e9 / rateHz).rounded())
+    }
+
+    mutating func began(_ frame: UInt64, now: UInt64) {
+        let start = start(of: frame)
+        lateness.record(min(now > start ? now - start : 0, 100_000_000_000))
+    }
+
+    /// A frame ends by the time the next one begins.
+    mutating func ended(_ frame: UInt64, now: UInt64) {
+        if now > start(of: frame + 1) { overruns += 1 }
+    }
+}

@@ -1,0 +1,44 @@
+import Histogram
+
+/// What is left of a run when it is over; the JSON of `--summary`.
+public struct RunSummary: Codable, Sendable {
+    /// Microseconds.
+    public struct Lateness: Codable, Sendable {
+        public var p50, p99, p999, max: Double
+
+        init(_ histogram: Histogram<UInt64>) {
+            func microseconds(_ nanoseconds: UInt64) -> Double { (Double(nanoseconds) / 100).rounded() / 10 }
+            p50 = microseconds(histogram.valueAtPercentile(50))
+            p99 = microseconds(histogram.valueAtPercentile(99))
+            p999 = microseconds(histogram.valueAtPercentile(99.9))
+            max = microseconds(histogram.maxRecorded)
+        }
+    }
+
+    public var name: String
+    public var mode: String
+    /// Completed frames of the last epoch.
+    public var frames: UInt64
+    /// Simulated seconds of the last epoch.
+    public var time: Double
+    /// Seconds from the start of the run to the end of staging.
+    public var startup_s: Double
+    /// Seconds from the first step to the last done.
+    public var wall_s: Double
+    public var frames_per_s: Double
+    /// Simulated seconds a second; null without frames.
+    public var realtime_factor: Double?
+    public var modules: Int
+    public var hosts: Int
+    public var epochs: Int
+    public var overruns: UInt64
+    /// How late realtime frames began.
+    public var lateness_us: Lateness?
+    /// How often frames waited for the recording.
+    public var recording_stalls: UInt64?
+    public var digest: String?
+    /// Digests of epochs that a reset ended, oldest first.
+    public var earlier_digests: [String]?
+    public var outcome: RunOutcome
+    public var error: String?
+}

@@ -1,0 +1,107 @@
+import Glibc
+import HermesModel
+import HermesPlan
+import HermesProtocol
+import Synchronization
+
+/// `frame,time,<module.signal>...`, one row for each completed frame of the published signals, ordered by name.
+///
+/// The thread that runs the frames copies a row into a ring; a thread of its own formats and writes. In afap a full
+/// ring makes the frames wait; in realtime it ends the recording with an error, never a frame's deadline. An epoch
+/// after a reset has a file of its own: `run.csv`, then `run.epoch1.csv`.
+public final class CSVRecorder: FrameObserver, @unchecked Sendable {
+    private static let ringBytes = 4 << 20
+    /// Rows reach the file this often, so that a killed run lacks little of its end.
+    private static let flushMilliseconds = 200
+
+    private let path: String
+    /// Told of every file before its first row is written.
+    private let onFile: (String) -> Void
+    private var columns: [(slot: Int, type: SignalType)] = []
+    private var ring: RowRing?
+    private var writer: CSVWriter?
+    private var thread = pthread_t()
+    private var isRealtime = false
+    private var ended: RunFailure?
+    /// How often frames had to wait for the disk (afap).
+    public private(set) var stalls: UInt64 = 0
+
+    public init(path: String, onFile: @escaping (String) -> Void) {
+        self.path = path
+        self.onFile = onFile
+    }
+
+    public func begin(_ plan: Plan, epoch: UInt32, isRealtime: Bool) throws {
+        try closePart()
+        self.isRealtime = isRealtime
+        let slots = plan.registry.publishedInOrder
+        columns = slots.map { ($0, plan.registry.signals[$0].type) }
+        let part = Self.path(path, epoch: epoch)
+        let header = ["frame", "time"] + slots.map { Self.quoted(plan.registry.signals[$0].name.description) }
+        let ring = RowRing(width: columns.count + 2, bytes: Self.ringBytes)
+        let writer = try CSVWriter(
+            path: part, header: header.joined(separator: ","), types: columns.map(\.type), ring: ring)
+        onFile(part)
+        self.ring = ring
+        self.writer = writer
+        pthread_create(&thread, nil, { writer in
+            Unmanaged<CSVWriter>.fromOpaque(writer!).takeRetainedValue().run(everyMilliseconds: CSVRecorder.flushMilliseconds)
+            return nil
+        }, Unmanaged.passRetained(writer).toOpaque())
+    }
+
+    public func completed(frame: UInt64, time: Double, slots: UnsafePointer<UInt64>) throws {
+        guard let ring, let writer, ended == nil else { return }
+        if writer.hasFailed { return try endEarly(writer.failure) }
+        while !ring.give({ row in
+            row[0] = frame
+            row[1] = time.bitPattern
+            for index in columns.indices { row[index + 2] = slots[columns[index].slot] }
+        }) {
+            if isRealtime {
+                return try endEarly(
+                    RunFailure(
+                        .resource, frame: frame,
+                        cause: "the recording \(writer.path) could not be written fast enough for realtime and ends before this frame"))
+            }
+            stalls += 1
+            ring.waitForRoom()
+            if writer.hasFailed { return try endEarly(writer.failure) }
+        }
+    }
+
+    /// Realtime goes on without its recording and says so at the end; afap has no reason to go on.
+    private func endEarly(_ failure: RunFailure) throws {
+        ended = failure
+        if !isRealtime { throw failure }
+    }
+
+    public func modeChanged(isRealtime: Bool) { self.isRealtime = isRealtime }
+
+    public func finish() throws {
+        try closePart()
+        if let ended { throw ended }
+    }
+
+    private func closePart() throws {
+        guard let writer else { return }
+        writer.stop()
+        pthread_join(thread, nil)
+        self.writer = nil
+        if writer.hasFailed { throw writer.failure }
+    }
+
+    /// Where the part of an epoch goes: the number stands before the extension.
+    static func path(_ path: String, epoch: UInt32) -> String {
+        guard epoch > 0 else { return path }
+        let name = path.lastIndex(of: "/").map { path.index(after: $0) } ?? path.startIndex
+        guard let dot = path[name...].lastIndex(of: "."), dot != name else { return "\(path).epoch\(epoch)" }
+        return "\(path[..<dot]).epoch\(epoch)\(path[dot...])"
+    }
+
+    /// RFC 4180: a field with a comma, a quote or a line break is quoted, quotes are doubled.
+    static func quoted(_ field: String) -> String {
+        guard field.utf8.contains(where: { $0 == 0x22 || $0 == 0x2C || $0 == 0x0A || $0 == 0x0D }) else { return field }
+        return "\"" + field.split(separator: "\"", omittingEmptySubsequences: false).joined(separator: "\"\"") + "\""
+    }
+}

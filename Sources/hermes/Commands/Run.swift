@@ -1,0 +1,154 @@
+import ArgumentParser
+import FoundationEssentials
+import Glibc
+import HermesConfiguration
+import HermesCoordinator
+import HermesModel
+import HermesProtocol
+
+struct Run: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Run a simulation until its end, `hermes stop` or Ctrl-C.",
+        discussion: """
+            Results go to standard output, everything else to standard error.
+            Examples:
+              hermes run sim.yaml --print vehicle.position --record run.csv
+              hermes run sim.yaml --frames 1000 --digest --summary -
+              hermes run sim.yaml --mode realtime --set vehicle.mass=1200
+            """)
+
+    @Argument(help: "The simulation's YAML file.")
+    var config: String
+    @Option(help: "Run this many frames, whatever the end time.")
+    var frames: UInt64?
+    @Option(help: "Simulated seconds to run.")
+    var endTime: Double?
+    @Option(help: "afap, realtime or single_frame.")
+    var mode: Execution.Mode?
+    @Option(help: "Frames per simulated second.")
+    var rate: Double?
+    @Option(help: "The simulation's name, for running one configuration twice at a time.")
+    var name: String?
+    @Option(name: .customLong("set"), help: "SIGNAL=VALUE: a value for frame 0, over the module's own. Repeatable.")
+    var overrides: [String] = []
+    @Option(name: .customLong("print"), parsing: .upToNextOption, help: "Signals to show each second and at the end.")
+    var printed: [String] = []
+    @Option(help: "Write every completed frame to this CSV file.")
+    var record: String?
+    @Flag(help: "Print one hash over every published signal of every frame.")
+    var digest = false
+    @Option(help: "Write a summary as JSON to this file, - for standard output.")
+    var summary: String?
+    @Flag(name: .shortAndLong, help: "Only results, warnings and errors.")
+    var quiet = false
+    @Flag(name: .shortAndLong, help: "More about what happens.")
+    var verbose = false
+
+    func validate() throws {
+        if let endTime, !(endTime >= 0 && endTime.isFinite) {
+            throw ValidationError("--end-time is a number of seconds from 0 up")
+        }
+        if let rate, !(rate > 0 && rate.isFinite) { throw ValidationError("--rate is a positive number") }
+        if frames != nil && endTime != nil { throw ValidationError("give --frames or --end-time, not both") }
+        for text in overrides where split(text) == nil {
+            throw ValidationError("--set takes MODULE.SIGNAL=VALUE, not '\(text)'")
+        }
+        if let name, !isValidName(name) {
+            throw ValidationError("--name takes 1 to 64 letters, digits, - and _, not '\(name)'")
+        }
+    }
+
+    func run() throws {
+        let console = Console(verbosity: quiet ? .quiet : verbose ? .verbose : .normal)
+        do {
+            var simulation = try ConfigurationLoader.load(config, console)
+            try apply(to: &simulation)
+            let session = RunSession(
+                simulation: simulation, overrides: overrides.compactMap { split($0) },
+                lastFrame: lastFrame(of: simulation), printed: printed, recording: record, wantsDigest: digest,
+                console: console)
+            try report(session.run(), console)
+        } catch let error as ConfigurationError {
+            error.diagnostics.forEach { console.diagnostic($0) }
+            throw ExitCode(1)
+        } catch let failure as RunFailure {
+            console.error(failure.description)
+            throw ExitCode(2)
+        }
+    }
+
+    private func apply(to simulation: inout Simulation) throws {
+        if let name { simulation.name = name }
+        if let mode { simulation.execution.mode = mode }
+        if let endTime { simulation.execution.endTime = endTime }
+        if let rate {
+            simulation.execution.rateHz = rate
+            for module in simulation.modules {
+                guard let moduleRate = module.rateHz else { continue }
+                let ratio = rate / moduleRate
+                guard ratio >= 1 - 1e-9, abs(ratio - ratio.rounded()) <= 1e-9 else {
+                    throw ConfigurationError([
+                        Diagnostic(
+                            .error, at: module.rateLocation ?? module.location,
+                            "rate_hz \(SignalValue.text(moduleRate)) of module \(module.name) does not divide "
+                                + "the base rate \(SignalValue.text(rate)) given with --rate")
+                    ])
+                }
+            }
+        }
+    }
+
+    private func lastFrame(of simulation: Simulation) -> UInt64? {
+        frames ?? simulation.execution.endTime.map { UInt64(($0 * simulation.execution.rateHz).rounded()) }
+    }
+
+    private func split(_ text: String) -> (signal: String, text: String)? {
+        guard let equals = text.lastIndex(of: "="), SignalName(String(text[..<equals])) != nil else { return nil }
+        return (String(text[..<equals]), String(text[text.index(after: equals)...]))
+    }
+
+    private func report(_ run: RunSummary, _ console: Console) throws {
+        if let digest = run.digest { console.result("digest \(digest)") }
+        if let summary { try write(run, to: summary, console) }
+        if let error = run.error { console.error(error) }
+        console.note(
+            "\(run.name): \(run.outcome.rawValue), \(run.frames) frames, \(SignalValue.text(run.time)) s simulated in "
+                + "\(decimals(run.wall_s, 3)) s" + (run.realtime_factor.map { " (\(decimals($0, 1))x real time)" } ?? ""))
+        if run.overruns > 0 { console.note("\(run.overruns) frames ended after their deadline") }
+        if let lateness = run.lateness_us {
+            console.note(
+                "frames began late by p50 \(lateness.p50) us, p99 \(lateness.p99) us, p99.9 \(lateness.p999) us, max \(lateness.max) us")
+        }
+        switch run.outcome {
+        case .completed, .stopped: return
+        case .interrupted: throw ExitCode(130)
+        case .failed: throw ExitCode(2)
+        }
+    }
+
+    private func write(_ run: RunSummary, to path: String, _ console: Console) throws {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+        let text = String(decoding: try encoder.encode(run), as: UTF8.self)
+        if path == "-" { return console.result(text) }
+        guard let file = fopen(path, "w"), fputs(text + "\n", file) >= 0, fclose(file) == 0 else {
+            console.error("the summary \(path) can't be written: \(String(cString: strerror(errno)))")
+            throw ExitCode(2)
+        }
+    }
+}
+
+extension Execution.Mode: ExpressibleByArgument {}
+
+/// Names of simulations and hosts.
+func isValidName(_ name: String) -> Bool {
+    (1...64).contains(name.utf8.count)
+        && name.utf8.allSatisfy { byte in
+            switch byte {
+            case UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "a")...UInt8(ascii: "z"),
+                UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "_"), UInt8(ascii: "-"):
+                true
+            default: false
+            }
+        }
+}

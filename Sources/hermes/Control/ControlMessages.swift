@@ -1,0 +1,42 @@
+import HermesCoordinator
+import HermesModel
+
+/// One line of JSON to `control.sock`.
+struct ControlRequest: Codable, Sendable {
+    enum Command: String, Codable, Sendable { case status, pause, resume, step, reset, stop, mode }
+    var command: Command
+    /// Frames, with `step`.
+    var count: UInt64?
+    /// With `mode`.
+    var mode: Execution.Mode?
+}
+
+/// One line of JSON back.
+struct ControlReply: Codable, Sendable {
+    /// Why the command was refused; absent on success.
+    var error: String?
+    /// The frame at which the command took effect.
+    var frame: UInt64?
+    var status: RunStatus?
+}
+
+/// What `hermes status` shows.
+struct RunStatus: Codable, Sendable {
+    struct Module: Codable, Sendable {
+        var name: String
+        var state: String
+    }
+    var name: String
+    /// staging, running or paused.
+    var state: String
+    var mode: String
+    var frame: UInt64
+    var epoch: UInt32
+    /// Simulated seconds.
+    var time: Double
+    var rate_hz: Double
+    /// Frames of the whole run, where it has an end.
+    var frames: UInt64?
+    var pid: Int32
+    var modules: [Module]
+}

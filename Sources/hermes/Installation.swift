@@ -1,0 +1,40 @@
+import Glibc
+
+/// Where the parts that come with the program lie: beside an installed one or in the checkout it was built in.
+struct Installation {
+    /// Folder that holds the `hermes` Python package.
+    var pythonPath: String?
+    /// libhermes.so.
+    var library: String?
+    /// Folder with a template for each language.
+    var templates: String?
+
+    static let here = Installation()
+
+    private init() {
+        let folder = Self.programFolder()
+        func first(_ candidates: [String], having file: String) -> String? {
+            candidates.first { access("\($0)/\(file)", F_OK) == 0 }
+        }
+        let checkout = "\(folder)/../../.."
+        pythonPath = first(
+            ["\(folder)/../lib/python3/dist-packages", "\(checkout)/Sources/Python"], having: "hermes/__init__.py"
+        ).map(Self.resolved)
+        library = first(["\(folder)/../lib", "\(checkout)/.build/lib"], having: "libhermes.so")
+            .map { Self.resolved($0) + "/libhermes.so" }
+        templates = first(
+            ["\(folder)/../share/hermes/templates", "\(checkout)/Sources/hermes/Templates"], having: "README.md"
+        ).map(Self.resolved)
+    }
+
+    private static func programFolder() -> String {
+        let path = resolved("/proc/self/exe")
+        return path.lastIndex(of: "/").map { String(path[..<$0]) } ?? "."
+    }
+
+    private static func resolved(_ path: String) -> String {
+        guard let real = realpath(path, nil) else { return path }
+        defer { free(real) }
+        return String(cString: real)
+    }
+}

@@ -1,0 +1,169 @@
+import CKeeper
+import Glibc
+import HermesCoordinator
+import HermesModel
+import HermesNode
+import HermesPlan
+import HermesProtocol
+import HermesRecorder
+import Synchronization
+
+/// One `hermes run`: coordinator and embedded node on a thread of their own, and beside them, on the main thread, a
+/// loop for everything people do: signals, the control socket, progress and printing.
+struct RunSession {
+    var simulation: Simulation
+    var overrides: [(signal: String, text: String)] = []
+    var lastFrame: UInt64?
+    var printed: [String] = []
+    var recording: String?
+    var wantsDigest = false
+    var console: Console
+
+    /// - Throws: `ConfigurationError` when the announced signals don't fit, `RunFailure` when nothing could be started.
+    func run() throws -> RunSummary {
+        var processKeeper = keeper()
+        // First of all: the keeper is forked while this process has one thread.
+        let code = keeper_start(&processKeeper)
+        guard code == 0 else {
+            throw RunFailure(.resource, cause: "can't fork: \(String(cString: strerror(code)))")
+        }
+        let signals = process_signals()
+        let folder: RunFolder
+        do {
+            folder = try RunFolder(name: simulation.name)
+        } catch {
+            keeper_finish(&processKeeper)
+            throw error
+        }
+        let console = console
+        let node = EmbeddedNode(
+            simulation,
+            settings: LaunchSettings(
+                simulationName: simulation.name, baseDirectory: simulation.baseDirectory,
+                pythonPath: Installation.here.pythonPath, library: Installation.here.library),
+            folder: folder, keeper: processKeeper,
+            reporter: EmbeddedNode.Reporter(
+                moduleLine: { console.moduleLine($0, $1) }, warning: { console.warning($0) }))
+        let recorder = recording.map { path in CSVRecorder(path: path) { node.protectRecording($0) } }
+        let digest = wantsDigest ? FrameDigest() : nil
+        let lastValues = printed.isEmpty ? nil : LastValues(names: printed)
+        let observers: [(any FrameObserver)?] = [recorder, digest, lastValues]
+        let coordinator = Coordinator(
+            simulation, node: node, options: Coordinator.Options(overrides: overrides, lastFrame: lastFrame),
+            observers: observers.compactMap { $0 }, warn: { console.diagnostic($0) })
+
+        let result = RunResult()
+        let frames = startThread { result.finish(Result { try coordinator.run() }) }
+        serve(coordinator, controlPath: "\(folder.path)/control.sock", signals: signals, until: result)
+        pthread_join(frames, nil)
+
+        var summary = try result.get()
+        summary.recording_stalls = recorder?.stalls
+        summary.digest = digest?.text
+        if let digest, !digest.endedEpochs.isEmpty { summary.earlier_digests = digest.endedEpochs }
+        if let line = lastValues?.line { console.result(line) }
+        return summary
+    }
+
+    /// Until the run is over: a wake-up for each event, and a few a second for progress.
+    private func serve(_ coordinator: Coordinator, controlPath: String, signals: Int32, until result: RunResult) {
+        let control = ControlServer(path: controlPath, coordinator: coordinator, lastFrame: lastFrame)
+        if control == nil { console.warning("no control socket at \(controlPath): \(String(cString: strerror(errno)))") }
+        var line = ProgressLine(rateHz: simulation.execution.rateHz, lastFrame: lastFrame)
+        var ticks = 0, hasTold = false
+        var printer: SignalPrinter?
+        let tickMilliseconds: Int32 = 250
+        var nextTick = monotonicMilliseconds() + Int(tickMilliseconds)
+        while true {
+            var watched = [
+                pollfd(fd: result.descriptor, events: Int16(POLLIN), revents: 0),
+                pollfd(fd: signals, events: Int16(POLLIN), revents: 0),
+            ]
+            watched += control?.watched ?? []
+            poll(&watched, nfds_t(watched.count), Int32(max(0, nextTick - monotonicMilliseconds())))
+            if watched[1].revents != 0 { interrupt(coordinator, signals) }
+            control?.handle(watched[2...])
+            if watched[0].revents != 0 { break }
+            guard monotonicMilliseconds() >= nextTick else { continue }
+            nextTick += Int(tickMilliseconds)
+            ticks += 1
+            guard coordinator.progress.hasStaged else { continue }
+            if !hasTold && coordinator.progress.isPaused && coordinator.progress.mode == .singleFrame {
+                console.note("paused at frame 0: `hermes step \(simulation.name)` runs a frame, `hermes resume \(simulation.name)` all")
+            }
+            hasTold = true
+            let isOnSecond = ticks % 4 == 0
+            if console.isTerminal {
+                console.progress(line.text(coordinator.progress, now: UInt64(monotonicMilliseconds()) * 1_000_000))
+            } else if ticks % 20 == 0 {
+                console.note(line.text(coordinator.progress, now: UInt64(monotonicMilliseconds()) * 1_000_000))
+            }
+            if isOnSecond && !printed.isEmpty && !coordinator.progress.isPaused {
+                printer = printer ?? SignalPrinter(segment: RunFolder.segmentName(of: simulation.name), names: printed)
+                if let text = printer?.line() { console.result(text) }
+            }
+        }
+        control?.close()
+    }
+
+    /// The first signal ends the run after the frame under way; the next does not wait for it.
+    private func interrupt(_ coordinator: Coordinator, _ signals: Int32) {
+        var number: UInt8 = 0
+        guard read(signals, &number, 1) == 1 else { return }
+        if coordinator.progress.hasStaged && !coordinator.isInterrupted {
+            console.note("interrupted; ending after this frame (once more to end at once)")
+            coordinator.interrupt()
+        } else {
+            coordinator.interrupt()
+            coordinator.abandon()
+        }
+    }
+}
+
+/// The end of the run, from its thread to the service loop.
+private final class RunResult: Sendable {
+    private let ends: (read: Int32, write: Int32)
+    private let value = Mutex<Result<RunSummary, any Error>?>(nil)
+
+    init() {
+        var pair: [Int32] = [-1, -1]
+        keeper_pipe(&pair)
+        ends = (pair[0], pair[1])
+    }
+
+    deinit {
+        close(ends.read)
+        close(ends.write)
+    }
+
+    /// Readable once the run is over.
+    var descriptor: Int32 { ends.read }
+
+    func finish(_ result: sending Result<RunSummary, any Error>) {
+        value.withLock { $0 = result }
+        var byte: UInt8 = 1
+        write(ends.write, &byte, 1)
+    }
+
+    func get() throws -> RunSummary { try value.withLock { try $0!.get() } }
+}
+
+private func monotonicMilliseconds() -> Int {
+    var now = timespec()
+    clock_gettime(CLOCK_MONOTONIC, &now)
+    return now.tv_sec * 1000 + now.tv_nsec / 1_000_000
+}
+
+/// Runs a closure on a thread of its own.
+private func startThread(_ body: @escaping () -> Void) -> pthread_t {
+    final class Box {
+        let body: () -> Void
+        init(_ body: @escaping () -> Void) { self.body = body }
+    }
+    var thread = pthread_t()
+    pthread_create(&thread, nil, { box in
+        Unmanaged<Box>.fromOpaque(box!).takeRetainedValue().body()
+        return nil
+    }, Unmanaged.passRetained(Box(body)).toOpaque())
+    return thread
+}

@@ -1,0 +1,104 @@
+"""The flight under Hermes is the flight without it, and neither depends on anything but its numbers."""
+
+import filecmp
+import os
+import pathlib
+import subprocess
+
+import pytest
+
+from conftest import EXAMPLES, ROOT, Recording, hermes, make
+
+FLIGHT = EXAMPLES / "flight"
+VENV = ROOT / ".build/python"
+HERE = pathlib.Path(__file__).resolve().parent
+
+
+@pytest.fixture(scope="session")
+def python():
+    """A Python that has JSBSim. Makes it where it is missing, and the shared objects of the plain loop."""
+    make("environment", f"VENV={VENV}", directory=FLIGHT)
+    make("flight/build/wind.so", "flight/build/autopilot.so")
+    return VENV / "bin/python"
+
+
+def plain(python, *arguments, program=FLIGHT / "plain_loop.py", **options):
+    done = subprocess.run([python, "-B", program, *map(str, arguments)], capture_output=True, text=True, **options)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    return done.stdout
+
+
+@pytest.fixture(scope="session")
+def plain_flight(python, tmp_path_factory):
+    """What the plain loop printed, and its recording."""
+    path = tmp_path_factory.mktemp("plain") / "plain.csv"
+    return plain(python, "--record", path), path
+
+
+def with_jsbsim():
+    """The environment in which scripts find JSBSim, as in Examples/flight/Makefile."""
+    environment = {**os.environ, "PATH": f"{VENV / 'bin'}{os.pathsep}{os.environ['PATH']}"}
+    environment.pop("HERMES_PYTHON", None)
+    return environment
+
+
+def test_plain_loop_flies_well(plain_flight):
+    assert plain_flight[0] == (FLIGHT / "expected").read_text()
+
+
+def test_flight_starts_in_trim(plain_flight):
+    recording = Recording(plain_flight[1])
+    start = {name: float(text) for name, text in zip(recording.names, recording.rows[0])}
+    assert abs(start["aircraft.altitude"] - 1500.0) < 1e-6
+    assert abs(start["aircraft.airspeed"] - 55.0) < 1e-6
+    assert abs(start["aircraft.climb_rate"]) < 1e-6
+    assert all(abs(start[f"aircraft.{axis}_rate"]) < 1e-6 for axis in ("pitch", "roll", "yaw"))
+
+
+def test_plain_loop_does_not_depend_on_its_surroundings(python, plain_flight, tmp_path):
+    """Another folder, locale, time zone and hash seed; a busy process with a second aircraft in the air."""
+    surroundings = {**os.environ, "LC_ALL": "C", "TZ": "Asia/Kathmandu", "PYTHONHASHSEED": "7"}
+    path = tmp_path / "busy.csv"
+    plain(
+        python, "--frames", 1200, "--record", path,
+        program=HERE / "busy_flight.py", cwd=tmp_path, env=surroundings,
+    )
+    with open(path) as busy, open(plain_flight[1]) as quiet:
+        for frame, (one, other) in enumerate(zip(busy, quiet), start=-1):
+            assert one == other, f"frame {frame}"
+    assert frame == 1200
+    assert [each.name for each in tmp_path.iterdir()] == ["busy.csv"], "JSBSim wrote files"
+
+
+def test_hermes_flies_the_plain_loop_bit_for_bit(python, plain_flight, built, tmp_path):
+    path = tmp_path / "hermes.csv"
+    hermes("run", "Examples/flight/flight.yaml", "--record", path, environment=with_jsbsim(), timeout=300)
+    flown, expected = Recording(path), Recording(plain_flight[1])
+    assert flown.names == expected.names
+    assert len(flown.rows) == len(expected.rows) == 24001
+    for one, other in zip(flown.rows, expected.rows):
+        if one != other and flown.bits(one) != expected.bits(other):
+            columns = [name for name, a, b in zip(flown.names, flown.bits(one), expected.bits(other)) if a != b]
+            pytest.fail(f"frame {other[0]}: {', '.join(columns)} differ")
+
+
+def test_hermes_repeats_the_flight(python, built, tmp_path):
+    paths = [tmp_path / name for name in ("once.csv", "again.csv")]
+    for path in paths:
+        hermes(
+            "run", "Examples/flight/flight.yaml", "--frames", 2400, "--record", path,
+            environment=with_jsbsim(), timeout=60,
+        )
+    assert filecmp.cmp(*paths, shallow=False)
+
+
+def test_another_seed_is_another_flight(python, built, plain_flight, tmp_path):
+    path = tmp_path / "other.csv"
+    hermes(
+        "run", "Examples/flight/flight.yaml", "--frames", 1200, "--set", "wind.seed=2", "--record", path,
+        environment=with_jsbsim(), timeout=60,
+    )
+    flown, expected = Recording(path), Recording(plain_flight[1])
+    assert flown.column("wind.north")[1200] != expected.column("wind.north")[1200]
+    assert abs(float(flown.column("aircraft.altitude")[1200]) - 1500.0) < 5.0
