@@ -288,11 +288,12 @@ public final class EmbeddedNode: NodeSession {
             }
             guard let process = processes[index], exitStatus(index) == nil else { continue }
             let isFree = plan?.modules[index].isFree ?? false
+            let isReady = segment?.isReady(module: index) == true
             guard !isFree, let sequence = process.send(Int(HERMES_TERMINATE), until: limit) else {
                 keeper_signal(&processKeeper, process.id, SIGTERM, 0)
                 continue
             }
-            if segment?.isReady(module: index) == true { segment?.announceCommand(toModule: index) }
+            if isReady { segment?.announceCommand(toModule: index) }
             // One that hangs in a step does not read its FIFO; SIGTERM has libhermes terminate it from beside.
             let owes = hurried && segment?.isOwed(byModule: index) == true
             let announced = record(index) { $0.announcement != nil }
@@ -329,9 +330,11 @@ public final class EmbeddedNode: NodeSession {
     // MARK: Commands and their replies
 
     private func send(_ type: Int, to index: Int, head: [UInt8] = [], body: [UInt8] = []) throws -> UInt32 {
+        // Asked before the command goes out: the one that stages makes the module ready.
+        let isReady = segment?.isReady(module: index) == true
         guard let sequence = processes[index]!.send(type, head: head, body: body, until: deadline(after: Self.startSeconds))
         else { throw failure(.protocolError, index, "does not read its command FIFO") }
-        if segment?.isReady(module: index) == true { segment!.announceCommand(toModule: index) }
+        if isReady { segment!.announceCommand(toModule: index) }
         return sequence
     }
 
