@@ -142,7 +142,9 @@ public final class ModuleProcess: @unchecked Sendable {
             let state = try capacity > 0 && saved != nil ? saved! : (module as! any StatefulModule).save()
             size = state.count
             if let buffer, state.count <= capacity {
-                state.withUnsafeBytes { UnsafeMutableRawBufferPointer(start: buffer, count: capacity).copyMemory(from: $0) }
+                state.withUnsafeBytes {
+                    UnsafeMutableRawBufferPointer(start: buffer, count: capacity).copyMemory(from: $0)
+                }
                 saved = nil
             } else {
                 saved = state

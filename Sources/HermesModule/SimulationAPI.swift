@@ -106,7 +106,12 @@ public final class SimulationAPI: @unchecked Sendable {
         public var isWired: Bool
     }
 
-    public enum State: UInt32, Sendable { case staging = 1, running = 2, paused = 3, ended = 4 }
+    public enum State: UInt32, Sendable {
+        case staging = 1
+        case running = 2
+        case paused = 3
+        case ended = 4
+    }
 
     /// "/hermes_flight"
     public let name: String
@@ -141,7 +146,8 @@ public final class SimulationAPI: @unchecked Sendable {
         var signals: [SignalInformation] = []
         for index in 0..<hermes_client_count(client) {
             var information = hermes_signal_info()
-            guard hermes_client_info(client, index, &information) == 0, let type = SignalType(rawValue: information.type)
+            guard hermes_client_info(client, index, &information) == 0,
+                let type = SignalType(rawValue: information.type)
             else { continue }
             signals.append(
                 SignalInformation(
@@ -187,7 +193,9 @@ public final class SimulationAPI: @unchecked Sendable {
     }
 
     /// The values of several signals in one frame, never a mix of two, in the order of `names`.
-    public func sample(_ names: [String], timeoutSeconds: Double = 5) throws -> (frame: UInt64, time: Double, values: [Value]) {
+    public func sample(_ names: [String], timeoutSeconds: Double = 5) throws -> (
+        frame: UInt64, time: Double, values: [Value]
+    ) {
         let indices = try names.map(index(of:))
         var bits = [UInt64](repeating: 0, count: names.count)
         var frame: UInt64 = 0
