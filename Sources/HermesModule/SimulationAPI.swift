@@ -1,5 +1,5 @@
 import CHermes
-import Foundation
+import Glibc
 
 /// Why a simulation refused or could not do something; the text is a sentence.
 public enum SimulationError: Error, CustomStringConvertible, Sendable {
@@ -130,15 +130,15 @@ public final class SimulationAPI: @unchecked Sendable {
     public init(_ name: String? = nil, timeoutSeconds: Double = 0) throws {
         let began = hermes_free_script_begin(1e9)
         if began != 0 { throw SimulationError(code: began) }
-        self.name = name ?? ProcessInfo.processInfo.environment["HERMES_SHM"] ?? "/hermes_sim"
-        let deadline = Date(timeIntervalSinceNow: timeoutSeconds)
+        self.name = name ?? getenv("HERMES_SHM").map({ String(cString: $0) }) ?? "/hermes_sim"
+        let deadline = ContinuousClock.now + .seconds(timeoutSeconds)
         var opened = hermes_client_open(self.name)
         while opened == nil {
             let code = errno
             let reason = String(cString: hermes_last_error())
             guard code == ENOENT || code == EAGAIN else { throw SimulationError.other(reason) }
-            guard Date() < deadline else { throw SimulationError.notFound(reason) }
-            Thread.sleep(forTimeInterval: 0.02)
+            guard ContinuousClock.now < deadline else { throw SimulationError.notFound(reason) }
+            usleep(20_000)
             opened = hermes_client_open(self.name)
         }
         let client = opened!
