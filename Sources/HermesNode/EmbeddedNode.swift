@@ -201,6 +201,8 @@ public final class EmbeddedNode: NodeSession {
     // MARK: Frames
 
     public func step(frame: UInt64) throws {
+        // Not earlier: until the step begins, everybody who looks sees the completed frame and nothing else.
+        segment!.applyWrites()
         do {
             try executor!.run(frame: frame)
         } catch .loss {
@@ -221,7 +223,6 @@ public final class EmbeddedNode: NodeSession {
                 try expectSuccess(index, try send(Int(HERMES_RESET), to: index), "reset")
             }
         }
-        segment!.applyWrites()
         segment!.beginEpoch()
         beginAtFrameZero()
     }
@@ -229,7 +230,6 @@ public final class EmbeddedNode: NodeSession {
     public func atEdge() throws {
         try throwIfLost(frame: nil)
         segment!.serveSnapshot()
-        segment!.applyWrites()
     }
 
     public var slots: UnsafePointer<UInt64> { UnsafePointer(segment!.slots) }
