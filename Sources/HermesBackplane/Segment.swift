@@ -12,7 +12,8 @@ public final class Segment: @unchecked Sendable {
     /// What C functions take; lives as long as this object.
     let view: UnsafeMutablePointer<hermes_view>
     public let signalCount: Int
-    private var isUnlinked = false
+    /// False while the name in /dev/shm is this object's to remove.
+    private var isUnlinked = true
 
     /// Makes the segment `name` ("/hermes_sim") for a plan, mode 0600, locked while this process lives.
     /// - Throws: `SegmentError` when a living process owns that name or /dev/shm has no room.
@@ -23,9 +24,9 @@ public final class Segment: @unchecked Sendable {
         view = .allocate(capacity: 1)
         view.initialize(to: hermes_view())
         guard hermes_segment_create(view, name, layout.total) == 0 else {
-            view.deallocate()
             throw SegmentError(String(cString: hermes_last_error()))
         }
+        isUnlinked = false
         SegmentWriter(base: view.pointee.base, layout: layout).write(plan, run: run)
         precondition(hermes_view_locate(view) == 0, "a segment just written is well formed")
     }

@@ -95,7 +95,7 @@ struct FrameScheduler {
 
     private mutating func attend() throws {
         attentionSeen = node.attention
-        node.atEdge()
+        try node.atEdge()
         for (command, ticket) in mailbox.take() {
             let modeBefore = state.mode
             do throws(RunState.Refusal) {

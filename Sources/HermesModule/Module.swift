@@ -1,5 +1,4 @@
 import CHermes
-import Foundation
 
 /// A simulation module: a class with a `step(dt:)`.
 ///

@@ -1,5 +1,5 @@
 import CHermes
-import Foundation
+import Glibc
 
 /// Between the C functions of a module and one Swift instance: this process's module.
 ///
@@ -7,15 +7,15 @@ import Foundation
 /// has it may touch the instance.
 public final class ModuleProcess: @unchecked Sendable {
     private let type: any Module.Type
-    private let lock = NSLock()
+    private let lock = TimedLock()
     private let functions = UnsafeMutablePointer<hermes_module_t>.allocate(capacity: 1)
     // Guarded by the lock.
     private var module: (any Module)?
     private var signals: [AnySignal] = []
     private var saved: [UInt8]?
 
-    /// Seconds that terminate waits for another method to return before it counts as hanging. The node grants one second.
-    private static let hangsAfterSeconds = 0.2
+    /// How long terminate waits for another method to return before it counts as hanging. The node grants one second.
+    private static let hangsAfterMilliseconds = 200
 
     // Set before the first callback, never changed after.
     nonisolated(unsafe) private static var current: ModuleProcess!
@@ -127,7 +127,7 @@ public final class ModuleProcess: @unchecked Sendable {
     }
 
     private func terminate() {
-        guard lock.lock(before: Date(timeIntervalSinceNow: Self.hangsAfterSeconds)) else {
+        guard lock.lock(withinMilliseconds: Self.hangsAfterMilliseconds) else {
             type.safeState()
             return
         }
@@ -142,7 +142,9 @@ public final class ModuleProcess: @unchecked Sendable {
             let state = try capacity > 0 && saved != nil ? saved! : (module as! any StatefulModule).save()
             size = state.count
             if let buffer, state.count <= capacity {
-                state.withUnsafeBytes { UnsafeMutableRawBufferPointer(start: buffer, count: capacity).copyMemory(from: $0) }
+                state.withUnsafeBytes {
+                    UnsafeMutableRawBufferPointer(start: buffer, count: capacity).copyMemory(from: $0)
+                }
                 saved = nil
             } else {
                 saved = state
@@ -160,6 +162,33 @@ public final class ModuleProcess: @unchecked Sendable {
             hermes_fail_text("\(error)")
             return (error as? ModuleFailure)?.status ?? 1
         }
+    }
+}
+
+/// A mutex that can give up.
+private struct TimedLock {
+    private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
+
+    init() {
+        mutex.initialize(to: pthread_mutex_t())
+        pthread_mutex_init(mutex, nil)
+    }
+
+    func lock() {
+        pthread_mutex_lock(mutex)
+    }
+
+    func unlock() {
+        pthread_mutex_unlock(mutex)
+    }
+
+    /// False when it was not to be had in that time.
+    func lock(withinMilliseconds milliseconds: Int) -> Bool {
+        for _ in 0..<max(milliseconds / 5, 1) {
+            if pthread_mutex_trylock(mutex) == 0 { return true }
+            usleep(5000)
+        }
+        return pthread_mutex_trylock(mutex) == 0
     }
 }
 

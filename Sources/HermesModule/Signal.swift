@@ -132,7 +132,8 @@ public class TypedSignal<Value: SignalValue>: AnySignal {
 @propertyWrapper
 public final class Input<Value: SignalValue>: TypedSignal<Value> {
     public init(
-        wrappedValue: Value, _ name: String? = nil, unit: String? = nil, summary: String? = nil, options: SignalOptions = []
+        wrappedValue: Value, _ name: String? = nil, unit: String? = nil, summary: String? = nil,
+        options: SignalOptions = []
     ) {
         super.init(name, wrappedValue, unit: unit, summary: summary, options: options.union(.input))
     }
@@ -147,7 +148,8 @@ public final class Input<Value: SignalValue>: TypedSignal<Value> {
 @propertyWrapper
 public final class Output<Value: SignalValue>: TypedSignal<Value> {
     public init(
-        wrappedValue: Value, _ name: String? = nil, unit: String? = nil, summary: String? = nil, options: SignalOptions = []
+        wrappedValue: Value, _ name: String? = nil, unit: String? = nil, summary: String? = nil,
+        options: SignalOptions = []
     ) {
         super.init(name, wrappedValue, unit: unit, summary: summary, options: options.union(.output))
     }
@@ -162,7 +164,8 @@ public final class Output<Value: SignalValue>: TypedSignal<Value> {
 @propertyWrapper
 public final class Signal<Value: SignalValue>: TypedSignal<Value> {
     public init(
-        wrappedValue: Value, _ name: String? = nil, unit: String? = nil, summary: String? = nil, options: SignalOptions = []
+        wrappedValue: Value, _ name: String? = nil, unit: String? = nil, summary: String? = nil,
+        options: SignalOptions = []
     ) {
         super.init(name, wrappedValue, unit: unit, summary: summary, options: options)
     }

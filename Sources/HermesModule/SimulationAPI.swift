@@ -1,5 +1,5 @@
 import CHermes
-import Foundation
+import Glibc
 
 /// Why a simulation refused or could not do something; the text is a sentence.
 public enum SimulationError: Error, CustomStringConvertible, Sendable {
@@ -106,7 +106,12 @@ public final class SimulationAPI: @unchecked Sendable {
         public var isWired: Bool
     }
 
-    public enum State: UInt32, Sendable { case staging = 1, running = 2, paused = 3, ended = 4 }
+    public enum State: UInt32, Sendable {
+        case staging = 1
+        case running = 2
+        case paused = 3
+        case ended = 4
+    }
 
     /// "/hermes_flight"
     public let name: String
@@ -125,15 +130,15 @@ public final class SimulationAPI: @unchecked Sendable {
     public init(_ name: String? = nil, timeoutSeconds: Double = 0) throws {
         let began = hermes_free_script_begin(1e9)
         if began != 0 { throw SimulationError(code: began) }
-        self.name = name ?? ProcessInfo.processInfo.environment["HERMES_SHM"] ?? "/hermes_sim"
-        let deadline = Date(timeIntervalSinceNow: timeoutSeconds)
+        self.name = name ?? getenv("HERMES_SHM").map({ String(cString: $0) }) ?? "/hermes_sim"
+        let deadline = ContinuousClock.now + .seconds(timeoutSeconds)
         var opened = hermes_client_open(self.name)
         while opened == nil {
             let code = errno
             let reason = String(cString: hermes_last_error())
             guard code == ENOENT || code == EAGAIN else { throw SimulationError.other(reason) }
-            guard Date() < deadline else { throw SimulationError.notFound(reason) }
-            Thread.sleep(forTimeInterval: 0.02)
+            guard ContinuousClock.now < deadline else { throw SimulationError.notFound(reason) }
+            usleep(20_000)
             opened = hermes_client_open(self.name)
         }
         let client = opened!
@@ -141,7 +146,8 @@ public final class SimulationAPI: @unchecked Sendable {
         var signals: [SignalInformation] = []
         for index in 0..<hermes_client_count(client) {
             var information = hermes_signal_info()
-            guard hermes_client_info(client, index, &information) == 0, let type = SignalType(rawValue: information.type)
+            guard hermes_client_info(client, index, &information) == 0,
+                let type = SignalType(rawValue: information.type)
             else { continue }
             signals.append(
                 SignalInformation(
@@ -187,7 +193,9 @@ public final class SimulationAPI: @unchecked Sendable {
     }
 
     /// The values of several signals in one frame, never a mix of two, in the order of `names`.
-    public func sample(_ names: [String], timeoutSeconds: Double = 5) throws -> (frame: UInt64, time: Double, values: [Value]) {
+    public func sample(_ names: [String], timeoutSeconds: Double = 5) throws -> (
+        frame: UInt64, time: Double, values: [Value]
+    ) {
         let indices = try names.map(index(of:))
         var bits = [UInt64](repeating: 0, count: names.count)
         var frame: UInt64 = 0

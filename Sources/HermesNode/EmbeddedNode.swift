@@ -42,7 +42,8 @@ public final class EmbeddedNode: NodeSession {
     private var announcements: [Announcement] = []
     private var plan: Plan?
     private var segment: Segment?
-    private let lossTarget = Monitor<Segment?>(nil)
+    /// Whom the supervisor's thread tells of a loss: nobody until the modules have staged, nobody once they are ended.
+    private let lossTarget = Monitor<(segment: Segment, freeRecords: Set<Int>)?>(nil)
     private var executor: FrameExecutor?
     private let isAbandoned = Atomic<Bool>(false)
     private var overrides: [(slot: Int, bits: UInt64)] = []
@@ -81,7 +82,13 @@ public final class EmbeddedNode: NodeSession {
         let loss = lossTarget
         let supervisor = ProcessSupervisor(
             keeper: processKeeper, processes: started, onLine: reporter.moduleLine,
-            onLoss: { loss.with { $0?.raiseFault() } })
+            onLoss: { index, record in
+                loss.with { target in
+                    guard let target, record.isLoss(ofFreeScript: target.freeRecords.contains(index)) else { return }
+                    target.segment.raiseFault()
+                    target.segment.raiseAttention()
+                }
+            })
         supervisor.start()
         self.supervisor = supervisor
         announcements = try simulation.modules.indices.map { try announcement(of: $0) }
@@ -144,7 +151,8 @@ public final class EmbeddedNode: NodeSession {
         executor = makeExecutor()
         hermes_thread_wakes_precisely()
         let segment = segment!
-        lossTarget.with { $0 = segment }
+        let freeRecords = Set(recordOrder.indices.filter { plan!.modules[recordOrder[$0]].isFree })
+        lossTarget.with { $0 = (segment, freeRecords) }
         for index in recordOrder where plan!.modules[index].isFree {
             _ = processes[index]!.send(Int(HERMES_STAGE), until: deadline(after: 1))
         }
@@ -193,6 +201,8 @@ public final class EmbeddedNode: NodeSession {
     // MARK: Frames
 
     public func step(frame: UInt64) throws {
+        // Not earlier: until the step begins, everybody who looks sees the completed frame and nothing else.
+        segment!.applyWrites()
         do {
             try executor!.run(frame: frame)
         } catch .loss {
@@ -213,26 +223,25 @@ public final class EmbeddedNode: NodeSession {
                 try expectSuccess(index, try send(Int(HERMES_RESET), to: index), "reset")
             }
         }
-        segment!.applyWrites()
         segment!.beginEpoch()
         beginAtFrameZero()
     }
 
-    public func atEdge() {
+    public func atEdge() throws {
+        try throwIfLost(frame: nil)
         segment!.serveSnapshot()
-        segment!.applyWrites()
     }
 
     public var slots: UnsafePointer<UInt64> { UnsafePointer(segment!.slots) }
     public var epoch: UInt32 { segment?.epoch ?? 0 }
     public var attention: UInt32 { segment!.attention }
     public func sleep(seen: UInt32, until deadline: UInt64) -> Bool { segment!.sleep(seen: seen, until: deadline) }
-    public func raiseAttention() { lossTarget.with { $0?.raiseAttention() } }
+    public func raiseAttention() { lossTarget.with { $0?.segment.raiseAttention() } }
 
     public func abandon() {
         isAbandoned.store(true, ordering: .relaxed)
         supervisor?.records.with { _ in }
-        lossTarget.with { $0?.raiseFault() }
+        lossTarget.with { $0?.segment.raiseFault() }
     }
 
     /// Should this process be killed, the keeper cuts the file after its last whole row.
@@ -317,6 +326,10 @@ public final class EmbeddedNode: NodeSession {
         }
         if allGone(within: 1.0) { return }
         for index in spawned where exitStatus(index) == nil {
+            // Free scripts have no terminate: SIGTERM is how they are told.
+            if plan?.modules[index].isFree != true {
+                reporter.warning("module \(simulation.modules[index].name) has not terminated within 1 s; it gets SIGTERM")
+            }
             keeper_signal(&processKeeper, processes[index]!.id, SIGTERM, 0)
         }
         if allGone(within: 0.7) { return }
@@ -380,13 +393,8 @@ public final class EmbeddedNode: NodeSession {
 
     private func exitStatus(_ index: Int) -> Int32? { record(index) { $0.exitStatus } }
 
-    /// A free script that ends with 0 has done what it wanted; any other end of a process is a loss.
     private func isLost(_ index: Int) -> Bool {
-        record(index) { record in
-            if record.launchError != nil || record.rubbish != nil { return true }
-            guard let status = record.exitStatus else { return false }
-            return !(plan?.modules[index].isFree == true && status == 0)
-        }
+        record(index) { $0.isLoss(ofFreeScript: plan?.modules[index].isFree == true) }
     }
 
     private func throwIfLost(frame: UInt64?) throws {

@@ -19,6 +19,13 @@ struct ProcessRecord {
     /// What was wrong with its messages.
     var rubbish: String?
     var lastLines: [String] = []
+
+    /// A free script that ends with 0 has done what it wanted; any other end of a process is a loss.
+    func isLoss(ofFreeScript isFree: Bool) -> Bool {
+        if launchError != nil || rubbish != nil { return true }
+        guard let exitStatus else { return false }
+        return !(isFree && exitStatus == 0)
+    }
 }
 
 /// One thread beside the frames that reads everything processes say: exits from the keeper, replies, outputs.
@@ -30,8 +37,8 @@ final class ProcessSupervisor: @unchecked Sendable {
     private let processes: [ModuleProcess]
     /// A line of a module's output, for people.
     private let onLine: @Sendable (_ module: String, _ line: String) -> Void
-    /// A module is gone or broke the protocol. Called on the supervisor's thread.
-    private let onLoss: @Sendable () -> Void
+    /// A module is gone or broke the protocol: its record says how. Called on the supervisor's thread.
+    private let onLoss: @Sendable (_ index: Int, _ record: ProcessRecord) -> Void
     /// Read end, write end: a byte ends the thread.
     private let stopPipe: (read: Int32, write: Int32)
     private var thread = pthread_t()
@@ -40,7 +47,7 @@ final class ProcessSupervisor: @unchecked Sendable {
 
     init(
         keeper processKeeper: keeper, processes: [ModuleProcess],
-        onLine: @escaping @Sendable (String, String) -> Void, onLoss: @escaping @Sendable () -> Void
+        onLine: @escaping @Sendable (String, String) -> Void, onLoss: @escaping @Sendable (Int, ProcessRecord) -> Void
     ) {
         self.processKeeper = processKeeper
         self.processes = processes
@@ -90,6 +97,14 @@ final class ProcessSupervisor: @unchecked Sendable {
         for index in processes.indices { drain(index) }
     }
 
+    private func lose(_ index: Int, _ change: (inout ProcessRecord) -> Void) {
+        let record = records.with { records in
+            change(&records[index])
+            return records[index]
+        }
+        onLoss(index, record)
+    }
+
     private func watch(_ descriptor: Int32) -> pollfd { pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0) }
 
     private func drain(_ index: Int) {
@@ -106,8 +121,7 @@ final class ProcessSupervisor: @unchecked Sendable {
             }
             return true
         } catch {
-            records.with { $0[index].rubbish = error.cause }
-            onLoss()
+            lose(index) { $0.rubbish = error.cause }
             return false
         }
     }
@@ -176,25 +190,19 @@ final class ProcessSupervisor: @unchecked Sendable {
     private func readEvent() -> Bool {
         var event = keeper_event()
         guard withUnsafePointer(to: processKeeper, { keeper_read_event($0, &event) }) == 1 else {
-            records.with { records in
-                for index in records.indices where records[index].exitStatus == nil {
-                    records[index].rubbish = "lost its keeper process"
-                }
+            for index in processes.indices where records.with({ $0[index].exitStatus == nil }) {
+                lose(index) { $0.rubbish = "lost its keeper process" }
             }
-            onLoss()
             return false
         }
         let index = Int(event.id)
         switch Int(event.kind) {
         case Int(KEEPER_STARTED): records.with { $0[index].pid = event.pid }
-        case Int(KEEPER_FAILED):
-            records.with { $0[index].launchError = event.value }
-            onLoss()
+        case Int(KEEPER_FAILED): lose(index) { $0.launchError = event.value }
         default:
             // Its last words first, so that the report has them.
             drain(index)
-            records.with { $0[index].exitStatus = event.value }
-            onLoss()
+            lose(index) { $0.exitStatus = event.value }
         }
         return true
     }

@@ -13,12 +13,13 @@ public protocol NodeSession: AnyObject {
     func prepare(_ plan: Plan) throws
     /// Stages the modules, stores `overrides` over what they said and delivers every wire: frame 0.
     func stage(overrides: [(slot: Int, bits: UInt64)]) throws
-    /// Runs one frame; returns when it is complete.
+    /// Applies what was set from outside, then runs one frame; returns when it is complete.
     func step(frame: UInt64) throws
     /// Resets the modules, stores the same overrides and opens an epoch at frame 0.
     func reset() throws
-    /// What outsiders asked at a frame edge: consistent values first, then the values they set.
-    func atEdge()
+    /// Answers outsiders who want the values of one frame.
+    /// - Throws: `RunFailure` when a module was lost since the last frame.
+    func atEdge() throws
     /// Ends the modules in order and leaves nothing behind. `hurried` after a failure: those that hang get no second chance.
     func finish(hurried: Bool)
 

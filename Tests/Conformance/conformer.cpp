@@ -1,7 +1,9 @@
 // The conformer in C++.
 #include <hermes/module.hpp>
 
+#include <chrono>
 #include <fstream>
+#include <thread>
 
 class Conformer : public hermes::Module, public hermes::State {
  public:
@@ -14,12 +16,14 @@ class Conformer : public hermes::Module, public hermes::State {
       if (split == std::string::npos) continue;
       const std::string key = line.substr(0, split), value = line.substr(split + 1);
       if (key == "fail_at") fail_at_ = std::stoll(value);
+      if (key == "hang_at") hang_at_ = std::stoll(value);
       if (key == "terminate_file") terminate_file_ = value;
     }
   }
 
   void step(double dt) override {
     steps += 1;
+    while (steps == hang_at_) std::this_thread::sleep_for(std::chrono::hours(1));
     if (steps == fail_at_) throw hermes::Failure(7, "told to fail at step " + std::to_string(fail_at_));
     out_f64 = in_f64 * gain + dt;
     out_f32 = in_f32 * 1.5f;
@@ -66,7 +70,7 @@ class Conformer : public hermes::Module, public hermes::State {
   hermes::Output<double> total{*this, "total", 0.0, "m s"};
   hermes::Output<std::int64_t> steps{*this, "steps"};
 
-  std::int64_t fail_at_ = 0;
+  std::int64_t fail_at_ = 0, hang_at_ = 0;
   std::string terminate_file_;
 };
 

@@ -26,9 +26,12 @@ class Conformer:
             with open(hermes.config_path()) as file:
                 self.settings = dict(line.strip().split("=", 1) for line in file if "=" in line)
         self.fail_at = int(self.settings.get("fail_at", 0))
+        self.hang_at = int(self.settings.get("hang_at", 0))
 
     def step(self, dt):
         self.steps += 1
+        while self.steps == self.hang_at:
+            pass
         if self.steps == self.fail_at:
             raise hermes.Failure(f"told to fail at step {self.steps}", status=7)
         self.out_f64 = self.in_f64 * self.gain + dt

@@ -4,6 +4,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 enum { IN_F64, IN_F32, IN_I64, IN_I32, IN_BOOL, GAIN, OUT_F64, OUT_F32, OUT_I64, OUT_I32, OUT_BOOL, TOTAL, STEPS, COUNT };
 
@@ -11,7 +12,7 @@ static const char *names[COUNT + 1] = {"in_f64",  "in_f32",  "in_i64",  "in_i32"
                                        "out.f32", "out.i64", "out.i32", "out.bool", "total",   "steps", NULL};
 static const double defaults[COUNT] = {0.5, 0.25, 3, -2, 0, 2};
 static double values[COUNT];
-static long fail_at;
+static long fail_at, hang_at;
 static char terminate_file[1024];
 
 static int index_of(const char *name) {
@@ -26,6 +27,7 @@ static void read_config(const char *path) {
   while (file && fgets(line, sizeof line, file)) {
     line[strcspn(line, "\n")] = 0;
     if (strncmp(line, "fail_at=", 8) == 0) fail_at = strtol(line + 8, NULL, 10);
+    if (strncmp(line, "hang_at=", 8) == 0) hang_at = strtol(line + 8, NULL, 10);
     if (strncmp(line, "terminate_file=", 15) == 0) snprintf(terminate_file, sizeof terminate_file, "%s", line + 15);
   }
   if (file) fclose(file);
@@ -44,6 +46,7 @@ static int reset(void) {
 
 static int step(double dt) {
   values[STEPS] += 1;
+  while ((long)values[STEPS] == hang_at) pause();
   if ((long)values[STEPS] == fail_at) {
     fprintf(stderr, "told to fail at step %ld\n", fail_at);
     return 7;

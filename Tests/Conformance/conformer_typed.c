@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 static double in_f64;
 static float in_f32;
@@ -14,7 +15,7 @@ static bool in_bool;
 static double total;
 static hermes_handle_t gain, out_f64, out_f32, out_i64, out_i32, out_bool, steps;
 
-static int64_t fail_at;
+static int64_t fail_at, hang_at;
 static char terminate_file[1024];
 
 static void read_config(const char *path) {
@@ -23,6 +24,7 @@ static void read_config(const char *path) {
   while (file && fgets(line, sizeof line, file)) {
     line[strcspn(line, "\n")] = 0;
     if (strncmp(line, "fail_at=", 8) == 0) fail_at = strtoll(line + 8, NULL, 10);
+    if (strncmp(line, "hang_at=", 8) == 0) hang_at = strtoll(line + 8, NULL, 10);
     if (strncmp(line, "terminate_file=", 15) == 0) snprintf(terminate_file, sizeof terminate_file, "%s", line + 15);
   }
   if (file) fclose(file);
@@ -74,6 +76,7 @@ static int reset(void) {
 
 static int step(double dt) {
   hermes_write_i64(steps, hermes_read_i64(steps) + 1);
+  while (hermes_read_i64(steps) == hang_at) pause();
   if (hermes_read_i64(steps) == fail_at) {
     hermes_fail("told to fail at step %" PRId64, fail_at);
     return 7;

@@ -169,6 +169,20 @@ def test_terminates_however_the_run_ends(conformer, end, start, tmp_path):
 
 
 @pytest.mark.parametrize("conformer", PROCESSES)
+def test_terminates_out_of_a_hanging_step(conformer, start, tmp_path):
+    report = tmp_path / "terminated"
+    running = start(conformer, hang_at=2, terminate_file=report).start()
+    running.step()
+    running.timeout = 0.1
+    with pytest.raises(TimeoutError):
+        running.step()
+    running.process.send_signal(signal.SIGTERM)
+    running.process.wait(3)
+    expected = "safe after a hang\n" if conformer in ("rust", "swift") else "terminated after 2 steps\n"
+    assert report.read_text() == expected
+
+
+@pytest.mark.parametrize("conformer", PROCESSES)
 def test_interrupts_are_the_nodes_to_judge(conformer, start):
     running = start(conformer).start()
     running.process.send_signal(signal.SIGINT)

@@ -51,7 +51,8 @@ def fill(language, target):
     }
     for source in (TEMPLATES / language).rglob("*"):
         if source.is_file():
-            file = target / str(source.relative_to(TEMPLATES / language)).replace("__name__", values["name"])
+            path = str(source.relative_to(TEMPLATES / language)).replace("__name__", values["name"])
+            file = target / (path[: -len(".template")] if path.endswith(".template") else path)
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(re.sub(r"\{\{(\w+)\}\}", lambda match: str(values[match[1]]), source.read_text()))
     return target

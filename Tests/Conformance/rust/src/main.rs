@@ -17,6 +17,7 @@ struct Conformer {
     total: Signal<f64>,
     steps: Signal<i64>,
     fail_at: i64,
+    hang_at: i64,
     terminate_file: Option<String>,
 }
 
@@ -39,12 +40,14 @@ impl Module for Conformer {
             total: signals.output("total", 0.0).unit("m s").declare()?,
             steps: signals.output("steps", 0).declare()?,
             fail_at: 0,
+            hang_at: 0,
             terminate_file: None,
         };
         if let Some(path) = config_path() {
             for line in std::fs::read_to_string(path)?.lines() {
                 match line.split_once('=') {
                     Some(("fail_at", value)) => made.fail_at = value.parse()?,
+                    Some(("hang_at", value)) => made.hang_at = value.parse()?,
                     Some(("terminate_file", value)) => made.terminate_file = Some(value.to_owned()),
                     _ => {}
                 }
@@ -55,6 +58,9 @@ impl Module for Conformer {
 
     fn step(&mut self, dt: f64) -> Result<(), Error> {
         self.steps.set(self.steps.get() + 1);
+        while self.steps.get() == self.hang_at {
+            std::thread::park();
+        }
         if self.steps.get() == self.fail_at {
             return Err(Error::with_status(7, format!("told to fail at step {}", self.fail_at)));
         }
@@ -70,6 +76,13 @@ impl Module for Conformer {
     fn terminate(&mut self) {
         if let Some(path) = &self.terminate_file {
             let _ = std::fs::write(path, format!("terminated after {} steps\n", self.steps.get()));
+        }
+    }
+
+    fn safe_state() {
+        let text = config_path().and_then(|path| std::fs::read_to_string(path).ok()).unwrap_or_default();
+        for file in text.lines().filter_map(|line| line.strip_prefix("terminate_file=")) {
+            let _ = std::fs::write(file, "safe after a hang\n");
         }
     }
 

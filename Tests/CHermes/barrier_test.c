@@ -1,0 +1,142 @@
+/* Frames through the barrier, with threads for modules: order of phases, rates, the node's own work, faults. */
+#include "small_segment.h"
+
+#include "barrier.h"
+
+#include <pthread.h>
+
+enum { MOST_MODULES = 40 };
+
+static hermes_view view;
+static uint32_t stop;
+static uint64_t steps[MOST_MODULES];
+static uint32_t failing = UINT32_MAX; /* the module whose next step returns 7 */
+
+static void *be_module(void *argument) {
+  uint32_t module = (uint32_t)(uintptr_t)argument;
+  for (;;) {
+    int what = hermes_barrier_await(&view, module, 0, &stop);
+    if (what == 0) return NULL;
+    CHECK(what == 1);
+    uint32_t generation = hermes_load(&view.modules[module].step);
+    /* Signal m counts module m's steps; modules of a chain also see what the one before them computed in this frame. */
+    steps[module]++;
+    view.data[module] = steps[module];
+    hermes_barrier_finish_step(&view, module, generation, hermes_load(&failing) == module ? 7 : 0);
+  }
+}
+
+static uint64_t soon(void) { return hermes_now() + 60000000000u; }
+
+static pthread_t threads[MOST_MODULES];
+
+static void start(uint32_t modules) {
+  hermes_store(&stop, 0);
+  memset(steps, 0, sizeof steps);
+  for (uintptr_t m = 0; m < modules; m++) {
+    if (view.modules[m].kind != HERMES_KIND_PROCESS) continue;
+    CHECK(pthread_create(&threads[m], NULL, be_module, (void *)m) == 0);
+  }
+}
+
+static void finish(uint32_t modules) {
+  hermes_store(&stop, 1);
+  for (uint32_t m = 0; m < modules; m++) {
+    if (view.modules[m].kind != HERMES_KIND_PROCESS) continue;
+    hermes_barrier_nudge(&view, m);
+    pthread_join(threads[m], NULL);
+  }
+  small_segment_remove(&view);
+}
+
+/* One wire from each module of a chain to the slot behind the modules' own, delivered when its phase is done. */
+static void check_frames(uint32_t modules, uint32_t phases, uint32_t flags, uint64_t frames) {
+  small_segment(&view, (small_shape){.signals = 2 * modules, .modules = modules, .phases = phases, .copies = modules, .queue = 4});
+  for (uint32_t m = 0; m < modules; m++) {
+    view.copies[m] = (hermes_wire_copy){m, modules + m};
+    hermes_delivery *delivery = &view.deliveries[view.modules[m].phase];
+    if (delivery->copy_count++ == 0) delivery->copy_begin = m;
+    view.modules[m].divisor = m == 1 ? 3 : 1;
+  }
+  for (uint32_t p = 0; p < phases; p++) view.phases[p].flags = flags;
+  start(modules);
+  uint32_t phase;
+  for (uint64_t frame = 1; frame <= frames; frame++) {
+    hermes_barrier_begin(&view, frame);
+    CHECK(hermes_barrier_wait(&view, soon(), &phase) == HERMES_WAIT_COMPLETE);
+    for (uint32_t m = 0; m < modules; m++) {
+      uint64_t due = m == 1 ? (frame + 2) / 3 : frame;
+      CHECK(view.data[m] == due && view.data[modules + m] == due);
+      CHECK(!hermes_module_owes_step(&view, m));
+    }
+  }
+  finish(modules);
+}
+
+/* The middle phase belongs to the node; the modules before and after it are processes. */
+static void check_node_work(uint64_t frames) {
+  small_segment(&view, (small_shape){.signals = 3, .modules = 3, .phases = 3, .queue = 4});
+  view.modules[1].kind = HERMES_KIND_INPROC;
+  view.phases[1].flags = HERMES_PHASE_NODE_WORK;
+  start(3);
+  for (uint64_t frame = 1; frame <= frames; frame++) {
+    uint32_t phase = 99;
+    hermes_barrier_begin(&view, frame);
+    CHECK(hermes_barrier_wait(&view, soon(), &phase) == HERMES_WAIT_NODE_WORK && phase == 1);
+    CHECK(view.data[0] == frame && view.data[2] == frame - 1);
+    view.data[1] = frame;
+    hermes_barrier_finish_work(&view, phase);
+    CHECK(hermes_barrier_wait(&view, soon(), &phase) == HERMES_WAIT_COMPLETE);
+    CHECK(view.data[2] == frame);
+  }
+  finish(3);
+}
+
+static void check_faults(void) {
+  uint32_t phase;
+  small_segment(&view, (small_shape){.signals = 4, .modules = 4, .phases = 2, .queue = 4});
+  start(4);
+  hermes_store(&failing, 1);
+  hermes_barrier_begin(&view, 1);
+  CHECK(hermes_barrier_wait(&view, soon(), &phase) == HERMES_WAIT_FAULT);
+  CHECK(__atomic_load_n(&view.modules[1].status, __ATOMIC_ACQUIRE) == 7);
+  hermes_store(&failing, UINT32_MAX);
+  hermes_store(&stop, 1);
+  for (uint32_t m = 0; m < 4; m++) {
+    hermes_barrier_nudge(&view, m);
+    pthread_join(threads[m], NULL);
+  }
+  CHECK(steps[2] == 0 && steps[3] == 0); /* nothing more was released */
+  small_segment_remove(&view);
+
+  small_segment(&view, (small_shape){.signals = 1, .modules = 1, .phases = 1, .queue = 4}); /* nobody steps */
+  hermes_barrier_begin(&view, 1);
+  CHECK(hermes_barrier_wait(&view, hermes_now() + 1000000, &phase) == HERMES_WAIT_DEADLINE);
+  CHECK(hermes_module_owes_step(&view, 0));
+  hermes_barrier_fault(&view);
+  CHECK(hermes_barrier_wait(&view, soon(), &phase) == HERMES_WAIT_FAULT);
+  small_segment_remove(&view);
+}
+
+static void check_commands(void) {
+  uint32_t no = 0;
+  small_segment(&view, (small_shape){.signals = 1, .modules = 1, .phases = 1, .queue = 4});
+  hermes_add_command(&view, 0);
+  CHECK(hermes_barrier_await(&view, 0, 0, &no) == 2);
+  hermes_barrier_begin(&view, 1);
+  CHECK(hermes_barrier_await(&view, 0, 1, &no) == 1);
+  small_segment_remove(&view);
+}
+
+int main(void) {
+  check_commands();
+  check_frames(1, 1, 0, 3000);
+  check_frames(2, 1, 0, 3000);
+  check_frames(8, 1, HERMES_PHASE_BROADCAST, 1500);
+  check_frames(8, 8, 0, 1500);
+  check_frames(12, 5, 0, 1000);
+  check_frames(32, 1, HERMES_PHASE_BROADCAST, 500);
+  check_node_work(2000);
+  check_faults();
+  return 0;
+}
