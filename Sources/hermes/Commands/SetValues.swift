@@ -8,7 +8,7 @@ struct SetValues: ParsableCommand {
         abstract: "Set signals of a running simulation, all at one frame edge.",
         usage: "hermes set [NAME] SIGNAL=VALUE...",
         discussion: """
-            Returns once the values are queued; of a paused simulation, once they are there. When one is refused none is set.
+            Returns once the values are queued: the next frame begins with them. When one is refused none is set.
             A value is a number in the signal's type; of a bool true, false, 1 or 0.
             Examples:
               hermes set vehicle.mass=1200

@@ -36,8 +36,6 @@ final class LiveSignals {
 
     deinit { hermes_client_close(client) }
 
-    var isPaused: Bool { hermes_client_state(client) == UInt32(HERMES_STATE_PAUSED) }
-
     var all: [Signal] { (0..<hermes_client_count(client)).map { signal(at: $0) } }
 
     /// - Throws: `RunFailure` naming a near one when there is no such signal.
@@ -89,15 +87,12 @@ final class LiveSignals {
         return (frame, time, bits)
     }
 
-    /// Queues values to be applied together at the next frame edge. Of a paused simulation that edge is now.
+    /// Queues values that the next frame begins with, all together.
     /// - Throws: `RunFailure` when one of them is refused; then none is applied.
     func set(_ values: [(signal: Signal, bits: UInt64)]) throws {
         let code = hermes_client_set_bits(client, values.map(\.signal.index), values.map(\.bits), values.count)
         if code == ESHUTDOWN { throw RunningSimulation.ended(name) }
         guard code == 0 else { throw Self.lastError() }
-        guard isPaused else { return }
-        // The edge that serves a sample applies the queue after it; by the second one it is empty.
-        for _ in 0..<2 { hermes_client_sample(client, nil, 0, nil, nil, nil, 1) }
     }
 
     private static func lastError() -> any Error {
