@@ -13,7 +13,8 @@ struct Hermes: ParsableCommand {
             """,
         version: hermesVersion,
         subcommands: [
-            Run.self, Validate.self, PlanCommand.self, ListSignals.self, Status.self, Get.self, SetValues.self,
+            Run.self, Validate.self, PlanCommand.self, Verify.self, ListSignals.self, Status.self, Get.self,
+            SetValues.self,
             Pause.self, Resume.self,
             Step.self, Mode.self, Reset.self, Stop.self,
         ]

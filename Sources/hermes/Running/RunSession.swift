@@ -17,6 +17,8 @@ struct RunSession {
     var printed: [String] = []
     var recording: String?
     var wantsDigest = false
+    /// Shown every completed frame, after recording and digest.
+    var observers: [any FrameObserver] = []
     var console: Console
 
     /// - Throws: `ConfigurationError` when the announced signals don't fit, `RunFailure` when nothing could be started.
@@ -45,10 +47,10 @@ struct RunSession {
         let recorder = recording.map { path in CSVRecorder(path: path) { node.protectRecording($0) } }
         let digest = wantsDigest ? FrameDigest() : nil
         let lastValues = printed.isEmpty ? nil : LastValues(names: printed)
-        let observers: [(any FrameObserver)?] = [recorder, digest, lastValues]
+        let own: [(any FrameObserver)?] = [recorder, digest, lastValues]
         let coordinator = Coordinator(
             simulation, node: node, options: Coordinator.Options(overrides: overrides, lastFrame: lastFrame),
-            observers: observers.compactMap { $0 }, warn: { console.diagnostic($0) })
+            observers: own.compactMap { $0 } + observers, warn: { console.diagnostic($0) })
 
         let result = RunResult()
         let frames = startThread { result.finish(Result { try coordinator.run() }) }
