@@ -45,6 +45,7 @@ public final class EmbeddedNode: NodeSession {
     /// Whom the supervisor's thread tells of a loss: nobody until the modules have staged, nobody once they are ended.
     private let lossTarget = Monitor<(segment: Segment, freeRecords: Set<Int>)?>(nil)
     private var executor: FrameExecutor?
+    private var haveFreeScriptsBeenTold = false
     private let isAbandoned = Atomic<Bool>(false)
     private var overrides: [(slot: Int, bits: UInt64)] = []
 
@@ -153,9 +154,6 @@ public final class EmbeddedNode: NodeSession {
         let segment = segment!
         let freeRecords = Set(recordOrder.indices.filter { plan!.modules[recordOrder[$0]].isFree })
         lossTarget.with { $0 = (segment, freeRecords) }
-        for index in recordOrder where plan!.modules[index].isFree {
-            _ = processes[index]!.send(Int(HERMES_STAGE), until: deadline(after: 1))
-        }
         // Whoever was lost before faults could be raised is found here.
         try throwIfLost(frame: nil)
     }
@@ -256,8 +254,18 @@ public final class EmbeddedNode: NodeSession {
 
     public func show(_ state: SegmentPhase) {
         segment!.setState(state == .running ? .running : .paused)
+        tellFreeScripts()
         lifecycles.with { lifecycles in
             for index in lifecycles.indices { _ = lifecycles[index].handle(state == .running ? .run : .pause) }
+        }
+    }
+
+    /// Free scripts wait until everybody may look at the simulation.
+    private func tellFreeScripts() {
+        guard !haveFreeScriptsBeenTold else { return }
+        haveFreeScriptsBeenTold = true
+        for index in recordOrder where plan!.modules[index].isFree {
+            _ = processes[index]!.send(Int(HERMES_STAGE), until: deadline(after: 1))
         }
     }
 
