@@ -1,4 +1,6 @@
 import Glibc
+import HermesModel
+import HermesNode
 
 /// Where the parts that come with the program lie: beside an installed one or in the checkout it was built in.
 struct Installation {
@@ -25,6 +27,13 @@ struct Installation {
         templates = first(
             ["\(folder)/../share/hermes/templates", "\(checkout)/Sources/hermes/Templates"], having: "README.md"
         ).map(Self.resolved)
+    }
+
+    /// What modules of a simulation are started with.
+    func launchSettings(for simulation: Simulation) -> LaunchSettings {
+        LaunchSettings(
+            simulationName: simulation.name, baseDirectory: simulation.baseDirectory, pythonPath: pythonPath,
+            library: library)
     }
 
     private static func programFolder() -> String {
