@@ -226,7 +226,7 @@ public final class EmbeddedNode: NodeSession {
     }
 
     public func atEdge() throws {
-        try throwIfLost(frame: nil)
+        try throwIfLost(frame: segment!.frame)
         segment!.serveSnapshot()
     }
 
