@@ -54,6 +54,7 @@ let package = Package(
             ],
             exclude: ["Templates"], swiftSettings: [importsHeaders] + warnings),
         swift("HermesRecorder", ["HermesModel", "HermesPlan", "HermesProtocol"]),
+        tests("HermesModuleTests", ["HermesModule", "HermesBackplane", "HermesPlan", "HermesModel"]),
         tests("HermesModelTests", ["HermesModel"]),
         tests(
             "HermesConfigurationTests", ["HermesConfiguration", "HermesModel"],
