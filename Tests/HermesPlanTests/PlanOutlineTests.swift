@@ -1,5 +1,5 @@
 import HermesModel
-import HermesPlan
+@testable import HermesPlan
 import Testing
 
 private let here = SourceLocation(file: "test", line: 1, column: 1)

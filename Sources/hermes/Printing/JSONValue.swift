@@ -2,18 +2,13 @@ import FoundationEssentials
 import HermesModel
 
 /// JSON for programs: keys in the order written, integers exact, and "nan", "inf" and "-inf" for what JSON has no number for.
-enum JSONValue: ExpressibleByDictionaryLiteral, ExpressibleByArrayLiteral {
+enum JSONValue {
     case null
     case bool(Bool)
     case number(String)
     case text(String)
     case list([JSONValue])
-    case object([(key: String, value: JSONValue)])
-
-    init(dictionaryLiteral elements: (String, JSONValue)...) {
-        self = .object(elements.map { (key: $0.0, value: $0.1) })
-    }
-    init(arrayLiteral elements: JSONValue...) { self = .list(elements) }
+    case object([JSONMember])
 
     static func integer(_ value: some BinaryInteger) -> JSONValue { .number(value.description) }
     static func double(_ value: Double) -> JSONValue { .signal(value.bitPattern, .f64) }
@@ -55,4 +50,18 @@ enum JSONValue: ExpressibleByDictionaryLiteral, ExpressibleByArrayLiteral {
         // A text always encodes.
         return String(decoding: (try? encoder.encode(text)) ?? Data(), as: UTF8.self)
     }
+}
+
+extension JSONValue: ExpressibleByDictionaryLiteral {
+    typealias Key = String
+    typealias Value = JSONValue
+
+    init(dictionaryLiteral elements: (String, JSONValue)...) {
+        self = .object(elements.map { JSONMember(key: $0.0, value: $0.1) })
+    }
+}
+
+struct JSONMember {
+    var key: String
+    var value: JSONValue
 }

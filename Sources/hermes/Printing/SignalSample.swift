@@ -14,7 +14,7 @@ struct SignalSample {
     var json: JSONValue {
         [
             "name": .text(simulation), "frame": .integer(frame), "time": .double(time),
-            "values": .object(values.map { (key: $0.name, value: .signal($0.bits, $0.type)) }),
+            "values": .object(values.map { JSONMember(key: $0.name, value: .signal($0.bits, $0.type)) }),
         ]
     }
 }
