@@ -57,6 +57,7 @@ let package = Package(
         tests(
             "HermesConfigurationTests", ["HermesConfiguration", "HermesModel"],
             resources: [.copy("Malformed"), .copy("Valid"), .copy("Desk")]),
+        tests("HermesPlanTests", ["HermesPlan", "HermesModel"]),
         swift("HermesModule", ["CHermes"]),
     ],
     swiftLanguageModes: [.v6],
