@@ -36,8 +36,24 @@ struct Installation {
             library: library)
     }
 
+    /// What templates of modules name: placeholders and absolute paths.
+    var developmentPaths: [(placeholder: String, value: String)] {
+        let folder = Self.programFolder()
+        let isCheckout = access("\(folder)/../../../Package.swift", F_OK) == 0
+        let root = Self.resolved(isCheckout ? "\(folder)/../../.." : "\(folder)/..")
+        return [
+            ("{{hermes}}", Self.program),
+            ("{{include}}", "\(root)/include"),
+            ("{{lib}}", isCheckout ? "\(root)/.build/lib" : "\(root)/lib"),
+            ("{{rust}}", isCheckout ? "\(root)/Sources/Rust/hermes-module" : "\(root)/share/hermes/rust/hermes-module"),
+            ("{{swift}}", isCheckout ? root : "\(root)/share/hermes/swift"),
+        ]
+    }
+
+    private static var program: String { resolved("/proc/self/exe") }
+
     private static func programFolder() -> String {
-        let path = resolved("/proc/self/exe")
+        let path = program
         return path.lastIndex(of: "/").map { String(path[..<$0]) } ?? "."
     }
 
