@@ -10,7 +10,7 @@ struct Doctor: ParsableCommand {
               hermes doctor --format json
             """)
 
-    @Option(help: "text or json.")
+    @Option(help: "The form of the output.")
     var format: OutputFormat = .text
 
     func run() throws {

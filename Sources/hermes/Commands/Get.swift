@@ -17,7 +17,7 @@ struct Get: ParsableCommand {
         help: ArgumentHelp(
             "The simulation, where several run, and MODULE.SIGNAL names or patterns.", valueName: "name-signals"))
     var words: [String]
-    @Option(help: "text or json.")
+    @Option(help: "The form of the output.")
     var format: OutputFormat = .text
 
     func validate() throws {

@@ -19,7 +19,7 @@ struct ListSignals: ParsableCommand {
         help: ArgumentHelp(
             "The simulation or a YAML file, and MODULE.SIGNAL names or patterns.", valueName: "source-patterns"))
     var words: [String] = []
-    @Option(help: "text or json.")
+    @Option(help: "The form of the output.")
     var format: OutputFormat = .text
 
     func validate() throws { try checkSignals(isConfiguration ? Array(words.dropFirst()) : NamedWords(words).rest) }

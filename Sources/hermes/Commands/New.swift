@@ -19,7 +19,7 @@ struct NewModule: ParsableCommand {
 
     @Argument(help: "The module's name: a letter, then letters, digits, - and _.")
     var name: String
-    @Option(help: "c, cpp, rust, python or swift.")
+    @Option(help: ArgumentHelp("The language.", valueName: "language"))
     var lang: ModuleTemplate.Language
 
     func validate() throws {

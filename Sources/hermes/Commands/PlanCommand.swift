@@ -16,7 +16,7 @@ struct PlanCommand: ParsableCommand {
 
     @Argument(help: "The simulation's YAML file.")
     var config: String
-    @Option(help: "text or json.")
+    @Option(help: "The form of the output.")
     var format: OutputFormat = .text
 
     func run() throws {

@@ -17,25 +17,29 @@ struct Run: ParsableCommand {
 
     @Argument(help: "The simulation's YAML file.")
     var config: String
-    @Option(help: "Run this many frames, whatever the end time.")
+    @Option(help: ArgumentHelp("Run this many frames, whatever the end time.", valueName: "count"))
     var frames: UInt64?
-    @Option(help: "Simulated seconds to run.")
+    @Option(help: ArgumentHelp("Simulated seconds to run.", valueName: "seconds"))
     var endTime: Double?
-    @Option(help: "afap, realtime or single_frame.")
+    @Option(help: "How frames follow each other.")
     var mode: Execution.Mode?
-    @Option(help: "Frames per simulated second.")
+    @Option(help: ArgumentHelp("Frames per simulated second.", valueName: "hz"))
     var rate: Double?
     @Option(help: "The simulation's name, for running one configuration twice at a time.")
     var name: String?
-    @Option(name: .customLong("set"), help: "SIGNAL=VALUE: a value for frame 0, over the module's own. Repeatable.")
+    @Option(
+        name: .customLong("set"),
+        help: ArgumentHelp("A value for frame 0, over the module's own. Repeatable.", valueName: "signal=value"))
     var overrides: [String] = []
-    @Option(name: .customLong("print"), parsing: .upToNextOption, help: "Signals to show each second and at the end.")
+    @Option(
+        name: .customLong("print"), parsing: .upToNextOption,
+        help: ArgumentHelp("Signals to show each second and at the end.", valueName: "signal"))
     var printed: [String] = []
-    @Option(help: "Write every completed frame to this CSV file.")
+    @Option(help: ArgumentHelp("Write every completed frame to this CSV file.", valueName: "file"))
     var record: String?
     @Flag(help: "Print one hash over every published signal of every frame.")
     var digest = false
-    @Option(help: "Write a summary as JSON to this file, - for standard output.")
+    @Option(help: ArgumentHelp("Write a summary as JSON to this file, - for standard output.", valueName: "file"))
     var summary: String?
     @Flag(name: .shortAndLong, help: "Only results, warnings and errors.")
     var quiet = false

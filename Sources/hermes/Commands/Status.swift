@@ -13,7 +13,7 @@ struct Status: ParsableCommand {
 
     @Argument(help: "The simulation; default: all.")
     var name: String?
-    @Option(help: "text or json.")
+    @Option(help: "The form of the output.")
     var format: OutputFormat = .text
 
     func run() throws {

@@ -4,9 +4,11 @@ import HermesConfiguration
 struct Validate: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Check a configuration without starting anything.",
-        discussion:
-            "Everything wrong is found in one pass and printed as file:line:column. Exit code 1 when there is an error."
-    )
+        discussion: """
+            Everything wrong is found in one pass and printed as file:line:column. Exit code 1 when there is an error.
+            Example:
+              hermes validate sim.yaml
+            """)
 
     @Argument(help: "The simulation's YAML file.")
     var config: String

@@ -8,7 +8,7 @@ struct Verify: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Run a configuration twice and compare every published signal of every frame, bit for bit.",
         discussion: """
-            Runs as fast as possible, whatever the configured mode. Exit code 2 when the runs differ: the first frame and
+            Runs as fast as possible, whatever the configured mode. Exit code 2 when the runs differ: the first frame and \
             the signals that differ are named.
             Examples:
               hermes verify sim.yaml
@@ -17,9 +17,9 @@ struct Verify: ParsableCommand {
 
     @Argument(help: "The simulation's YAML file.")
     var config: String
-    @Option(help: "Compare this many frames; needed without an end_time.")
+    @Option(help: ArgumentHelp("Compare this many frames; needed without an end_time.", valueName: "count"))
     var frames: UInt64?
-    @Option(help: "text or json.")
+    @Option(help: "The form of the output.")
     var format: OutputFormat = .text
 
     func run() throws {
