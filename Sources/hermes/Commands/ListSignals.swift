@@ -42,13 +42,20 @@ struct ListSignals: ParsableCommand {
         }
         let simulation = try ConfigurationLoader.load(words[0], console)
         let announced = try AnnouncedSignals.read(simulation, console)
-        let patterns = Array(words.dropFirst())
-        let signals = announced.signals.filter { signal in
-            patterns.isEmpty || patterns.contains { NamePattern($0)?.matches(signal.name) ?? (signal.name == $0) }
-        }
+        let signals = try choose(Array(words.dropFirst()), of: announced.signals)
         show(simulation.name, signals, console)
         // The list helps to mend the wiring, so it comes first.
         if let error = announced.error { throw error }
+    }
+
+    private func choose(_ wanted: [String], of signals: [SignalListing]) throws -> [SignalListing] {
+        func matches(_ text: String, _ signal: SignalListing) -> Bool {
+            NamePattern(text)?.matches(signal.name) ?? (text == signal.name)
+        }
+        if let nothing = wanted.first(where: { text in !signals.contains { matches(text, $0) } }) {
+            throw RunningSimulation.failure("no signal matches '\(nothing)'")
+        }
+        return wanted.isEmpty ? signals : signals.filter { signal in wanted.contains { matches($0, signal) } }
     }
 
     private func show(_ name: String, _ signals: [SignalListing], _ console: Console) {
