@@ -60,6 +60,7 @@ let package = Package(
             "HermesConfigurationTests", ["HermesConfiguration", "HermesModel"],
             resources: [.copy("Malformed"), .copy("Valid"), .copy("Desk")]),
         tests("HermesPlanTests", ["HermesPlan", "HermesModel"]),
+        tests("HermesBackplaneTests", ["HermesBackplane", "HermesPlan", "HermesModel", "CHermes"]),
         swift("HermesModule", ["CHermes"]),
     ],
     swiftLanguageModes: [.v6],
