@@ -26,7 +26,7 @@ struct Hermes: ParsableCommand {
             var command = try parseAsRoot()
             try command.run()
         } catch let error as ConfigurationError {
-            error.diagnostics.forEach { Console().diagnostic($0) }
+            for diagnostic in error.diagnostics { Console().diagnostic(diagnostic) }
             exit(withError: ExitCode(1))
         } catch let failure as RunFailure {
             Console().error(failure.description)

@@ -16,7 +16,7 @@ struct Validate: ParsableCommand {
     func run() throws {
         let console = Console()
         let (simulation, warnings) = try ConfigurationReader.read(path: config)
-        warnings.forEach { console.diagnostic($0) }
+        for warning in warnings { console.diagnostic(warning) }
         console.result("\(config): valid: \(simulation.modules.count) modules, \(simulation.wires.count) wires")
     }
 }

@@ -145,7 +145,7 @@ final class ControlServer {
             name: coordinator.simulation.name,
             state: !progress.hasStaged ? "staging" : progress.isPaused ? "paused" : "running",
             mode: progress.mode.rawValue, frame: progress.frame, epoch: progress.epoch,
-            time: Double(progress.frame) / rate, rate_hz: rate, frames: lastFrame, pid: getpid(),
+            time: Double(progress.frame) / rate, rateHz: rate, frames: lastFrame, pid: getpid(),
             modules: coordinator.moduleStates.map { RunStatus.Module(name: $0.name, state: $0.state.rawValue) })
     }
 }

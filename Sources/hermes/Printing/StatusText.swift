@@ -5,7 +5,7 @@ extension RunStatus {
     var text: String {
         var lines = [
             ["simulation", name], ["state", state], ["mode", mode], ["frame", frameText], ["epoch", "\(epoch)"],
-            ["time", "\(SignalValue.text(time)) s"], ["rate", "\(SignalValue.text(rate_hz)) Hz"],
+            ["time", "\(SignalValue.text(time)) s"], ["rate", "\(SignalValue.text(rateHz)) Hz"],
             ["process", "\(pid)"],
         ]
         lines += modules.enumerated().map { [$0 == 0 ? "modules" : "", "\($1.name): \($1.state)"] }
@@ -31,7 +31,7 @@ extension RunStatus {
         [
             "name": .text(name), "state": .text(state), "mode": .text(mode), "frame": .integer(frame),
             "frames": frames.map { .integer($0) } ?? .null, "epoch": .integer(epoch), "time": .double(time),
-            "rate_hz": .double(rate_hz), "pid": .integer(pid),
+            "rate_hz": .double(rateHz), "pid": .integer(pid),
             "modules": .list(modules.map { ["name": .text($0.name), "state": .text($0.state)] }),
         ]
     }

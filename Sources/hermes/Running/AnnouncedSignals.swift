@@ -41,7 +41,7 @@ struct AnnouncedSignals {
     ) throws -> AnnouncedSignals {
         do {
             let (plan, warnings) = try Planner.plan(simulation, announcements: announcements)
-            warnings.forEach { console.diagnostic($0) }
+            for warning in warnings { console.diagnostic(warning) }
             return AnnouncedSignals(signals: plan.registry.signals.map { SignalListing($0) })
         } catch let error as ConfigurationError {
             var bare = simulation
