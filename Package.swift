@@ -58,6 +58,7 @@ let package = Package(
             "HermesConfigurationTests", ["HermesConfiguration", "HermesModel"],
             resources: [.copy("Malformed"), .copy("Valid"), .copy("Desk")]),
         tests("HermesPlanTests", ["HermesPlan", "HermesModel"]),
+        tests("HermesCoordinatorTests", ["HermesCoordinator", "HermesProtocol", "HermesPlan", "HermesModel"]),
         tests("HermesBackplaneTests", ["HermesBackplane", "HermesPlan", "HermesModel", "CHermes"]),
         swift("HermesModule", ["CHermes"]),
     ],
