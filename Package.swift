@@ -61,6 +61,7 @@ let package = Package(
         tests(
             "HermesNodeTests", ["HermesNode", "HermesProtocol", "HermesPlan", "HermesModel", "CHermes", "CKeeper"],
             resources: [.copy("Modules")]),
+        tests("HermesRecorderTests", ["HermesRecorder", "HermesProtocol", "HermesPlan", "HermesModel"]),
         tests("HermesCoordinatorTests", ["HermesCoordinator", "HermesProtocol", "HermesPlan", "HermesModel"]),
         tests("HermesBackplaneTests", ["HermesBackplane", "HermesPlan", "HermesModel", "CHermes"]),
         swift("HermesModule", ["CHermes"]),
