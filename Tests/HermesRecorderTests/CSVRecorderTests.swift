@@ -161,6 +161,22 @@ import Testing
         #expect(atEnd?.code == .resource)
     }
 
+    @Test func aResetDoesNotEndARealtimeRunWhoseRecordingHas() throws {
+        signal(SIGPIPE, SIG_IGN)
+        let recording = try Recording([("m", [AnnouncedSignal(name: "x")])])
+        defer { recording.remove() }
+        let path = "\(recording.folder)/pipe"
+        mkfifo(path, 0o600)
+        let reader = open(path, O_RDONLY | O_NONBLOCK)
+        let recorder = CSVRecorder(path: path) { _ in close(reader) }
+        try recorder.begin(recording.plan, epoch: 0, isRealtime: true)
+        try recording.show(0, [:], to: recorder)
+        try recorder.begin(recording.plan, epoch: 1, isRealtime: true)
+        try recording.show(0, [:], to: recorder)
+        #expect(throws: RunFailure.self) { try recorder.finish() }
+        #expect(recording.files == ["pipe"], "no part without rows")
+    }
+
     @Test func aFullRingEndsARealtimeRecordingAndNoFrame() throws {
         // A pipe that nobody reads: the writer stands still, the ring fills up.
         let recording = try Recording([("m", (0..<500).map { AnnouncedSignal(name: "s\($0)") })])
