@@ -60,6 +60,11 @@ let package = Package(
             "HermesConfigurationTests", ["HermesConfiguration", "HermesModel"],
             resources: [.copy("Malformed"), .copy("Valid"), .copy("Desk")]),
         tests("HermesPlanTests", ["HermesPlan", "HermesModel"]),
+        tests(
+            "HermesNodeTests", ["HermesNode", "HermesProtocol", "HermesPlan", "HermesModel", "CHermes", "CKeeper"],
+            resources: [.copy("Modules")]),
+        tests("HermesRecorderTests", ["HermesRecorder", "HermesProtocol", "HermesPlan", "HermesModel"]),
+        tests("HermesCoordinatorTests", ["HermesCoordinator", "HermesProtocol", "HermesPlan", "HermesModel"]),
         tests("HermesBackplaneTests", ["HermesBackplane", "HermesPlan", "HermesModel", "CHermes"]),
         swift("HermesModule", ["CHermes"]),
     ],

@@ -77,8 +77,8 @@ public final class CommandMailbox: Sendable {
         }
     }
 
-    /// Answers what has come true at an edge.
-    func settle(frame: UInt64, isPaused: Bool) {
+    /// Answers what has come true at an edge. Returns the earliest frame that somebody still waits for, `.max` for none.
+    func settle(frame: UInt64, isPaused: Bool) -> UInt64 {
         answer { expectation in
             switch expectation {
             case .edge: frame
@@ -86,6 +86,25 @@ public final class CommandMailbox: Sendable {
             case .paused: isPaused ? frame : nil
             case .posted, .reset: nil
             }
+        }
+        return state.withLock { state in
+            state.entries.compactMap { if case .frame(let target) = $0.expectation { target } else { nil } }.min() ?? .max
+        }
+    }
+
+    /// Frames beyond `last` will not come for those who asked to step to them.
+    func refuseSteps(beyond last: UInt64, _ reason: String) {
+        let refused = state.withLock { state in
+            var refused: [(reply: Reply, target: UInt64)] = []
+            state.entries.removeAll { entry in
+                guard case .frame(let target) = entry.expectation, target > last else { return false }
+                refused.append((entry.reply, target))
+                return true
+            }
+            return refused
+        }
+        for (reply, target) in refused {
+            reply(.failure(CommandRefused(description: "frame \(target) was not reached: \(reason)")))
         }
     }
 

@@ -19,6 +19,7 @@ public final class Coordinator: @unchecked Sendable {
 
     public let simulation: Simulation
     public let progress = RunProgress()
+    private let feed: FrameFeed
     public let mailbox: CommandMailbox
     private let node: any NodeSession
     private let options: Options
@@ -36,6 +37,7 @@ public final class Coordinator: @unchecked Sendable {
         warn: @escaping @Sendable (Diagnostic) -> Void
     ) {
         self.simulation = simulation
+        feed = FrameFeed(progress: progress, rateHz: simulation.execution.rateHz)
         self.node = node
         self.options = options
         self.observers = observers
@@ -48,6 +50,10 @@ public final class Coordinator: @unchecked Sendable {
     /// The plan, once every module has announced.
     public var plan: Plan? { planned.withLock { $0 } }
     public var moduleStates: [(name: String, state: ModuleState)] { node.moduleStates }
+
+    /// Each frame that completes from now on, in order, until the run is over. Nothing a reader does holds up a frame: one
+    /// that falls more than `buffering` frames behind loses the oldest. From any thread, any number of times.
+    public func frames(buffering: Int = 64) -> AsyncStream<CompletedFrame> { feed.frames(buffering: buffering) }
 
     /// Ends the run as if by Ctrl-C: the frame under way is completed first. From any thread.
     public func interrupt() {
@@ -67,6 +73,8 @@ public final class Coordinator: @unchecked Sendable {
     /// - Throws: `ConfigurationError` when the announced signals don't fit the configuration; everything else that can
     ///   go wrong is in the summary.
     public func run() throws -> RunSummary {
+        feed.begin()
+        defer { feed.end() }
         var scheduler: FrameScheduler?
         var outcome = RunOutcome.failed
         var failure: RunFailure?

@@ -16,6 +16,8 @@ struct FrameScheduler {
     private var attentionSeen: UInt32
     private var isShownPaused = false
     private var isPacing = false
+    /// The earliest frame that somebody who asked for steps waits for.
+    private var awaitedFrame = UInt64.max
 
     init(
         node: any NodeSession, observers: [any FrameObserver], mailbox: CommandMailbox, progress: RunProgress, plan: Plan,
@@ -48,6 +50,7 @@ struct FrameScheduler {
                 if isPacing { pacer.ended(frame, now: monotonicNow()) }
                 state.completed(frame)
                 try observe(frame: frame)
+                if frame >= awaitedFrame { settle(isPaused: false) }
             case .wait:
                 waitForCommand()
             case .reset:
@@ -59,9 +62,13 @@ struct FrameScheduler {
     }
 
     private func observe(frame: UInt64) throws {
+        try tellObservers(frame: frame)
+        progress.completed(frame)
+    }
+
+    private func tellObservers(frame: UInt64) throws {
         let time = Double(frame) / plan.rateHz
         for observer in observers { try observer.completed(frame: frame, time: time, slots: node.slots) }
-        progress.completed(frame)
     }
 
     /// False when something woke it first: the edge comes again.
@@ -83,7 +90,7 @@ struct FrameScheduler {
     private mutating func waitForCommand() {
         isPacing = false
         if !isShownPaused { show(paused: true) }
-        mailbox.settle(frame: state.frame, isPaused: true)
+        settle(isPaused: true)
         _ = node.sleep(seen: attentionSeen, until: .max)
     }
 
@@ -93,10 +100,16 @@ struct FrameScheduler {
         progress.isPaused = paused
     }
 
+    private mutating func settle(isPaused: Bool) {
+        awaitedFrame = mailbox.settle(frame: state.frame, isPaused: isPaused)
+    }
+
     private mutating func attend() throws {
         attentionSeen = node.attention
         try node.atEdge()
         for (command, ticket) in mailbox.take() {
+            // What was asked after a reset is meant for the epoch that it opens.
+            if state.next == .reset && command != .stop { continue }
             let modeBefore = state.mode
             do throws(RunState.Refusal) {
                 try state.handle(command)
@@ -105,6 +118,9 @@ struct FrameScheduler {
                 continue
             }
             if case .step = command { mailbox.expect(ticket, frame: state.stepTarget) } else { mailbox.expect(ticket) }
+            if state.isPaused {
+                mailbox.refuseSteps(beyond: state.stepTarget, "the simulation was paused at frame \(state.frame)")
+            }
             // Resuming, resetting and another mode start deadlines anew.
             if command != .stop { isPacing = false }
             if state.mode != modeBefore {
@@ -113,19 +129,22 @@ struct FrameScheduler {
             }
         }
         if isShownPaused && !state.isPaused { show(paused: false) }
-        mailbox.settle(frame: state.frame, isPaused: state.isPaused && state.next == .wait)
+        settle(isPaused: state.isPaused && state.next == .wait)
     }
 
     private mutating func reset() throws {
+        mailbox.refuseSteps(beyond: 0, "the simulation was reset at frame \(state.frame)")
         try node.reset()
         state.didReset()
         isPacing = false
         for observer in observers {
             try observer.begin(plan, epoch: node.epoch, isRealtime: state.mode == .realtime)
         }
-        progress.epoch = node.epoch
-        try observe(frame: 0)
+        try tellObservers(frame: 0)
+        progress.begin(epoch: node.epoch)
         mailbox.settleReset()
+        // Commands that waited for the reset have nobody else to call attention to them.
+        attentionSeen = node.attention &- 1
     }
 }
 

@@ -18,9 +18,14 @@ struct Pacer {
         baseFrame = completed
     }
 
-    /// When a frame begins, CLOCK_MONOTONIC nanoseconds.
+    /// When a frame begins, CLOCK_MONOTONIC nanoseconds; `.max` for what no clock reaches.
     func start(of frame: UInt64) -> UInt64 {
-        base + UInt64((Double(frame - 1 - baseFrame) * 1e9 / rateHz).rounded())
+        let frames = Double(frame - 1 - baseFrame)
+        // Whole seconds apart: years of nanoseconds have more digits than a Double.
+        let rest = frames.truncatingRemainder(dividingBy: rateHz)
+        let seconds = ((frames - rest) / rateHz).rounded()
+        guard seconds < 9e9 else { return .max }
+        return base + UInt64(seconds) * 1_000_000_000 + UInt64((rest * 1e9 / rateHz).rounded())
     }
 
     mutating func began(_ frame: UInt64, now: UInt64) {

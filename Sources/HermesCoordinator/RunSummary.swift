@@ -41,4 +41,27 @@ public struct RunSummary: Codable, Sendable {
     public var earlier_digests: [String]?
     public var outcome: RunOutcome
     public var error: String?
+
+    /// Every key is there in every summary, null where it has no value, save `digest` and what else was not asked for.
+    public func encode(to encoder: any Encoder) throws {
+        var keys = encoder.container(keyedBy: CodingKeys.self)
+        try keys.encode(name, forKey: .name)
+        try keys.encode(mode, forKey: .mode)
+        try keys.encode(frames, forKey: .frames)
+        try keys.encode(time, forKey: .time)
+        try keys.encode(startup_s, forKey: .startup_s)
+        try keys.encode(wall_s, forKey: .wall_s)
+        try keys.encode(frames_per_s, forKey: .frames_per_s)
+        try keys.encode(realtime_factor, forKey: .realtime_factor)
+        try keys.encode(modules, forKey: .modules)
+        try keys.encode(hosts, forKey: .hosts)
+        try keys.encode(epochs, forKey: .epochs)
+        try keys.encode(overruns, forKey: .overruns)
+        try keys.encodeIfPresent(lateness_us, forKey: .lateness_us)
+        try keys.encodeIfPresent(recording_stalls, forKey: .recording_stalls)
+        try keys.encodeIfPresent(digest, forKey: .digest)
+        try keys.encodeIfPresent(earlier_digests, forKey: .earlier_digests)
+        try keys.encode(outcome, forKey: .outcome)
+        try keys.encode(error, forKey: .error)
+    }
 }

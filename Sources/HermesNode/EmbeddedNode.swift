@@ -65,7 +65,15 @@ public final class EmbeddedNode: NodeSession {
     // MARK: Start
 
     public func launch() throws -> [Announcement] {
+        try startModules()
+        announcements = try simulation.modules.indices.map { try announcement(of: $0) }
+        return announcements
+    }
+
+    private func startModules() throws {
         var started: [ModuleProcess] = []
+        // Also when one can't be started: those before it are there, and are ended in order.
+        defer { supervise(started) }
         for (index, module) in simulation.modules.enumerated() {
             if module.kind == .inproc {
                 inproc[index] = try InprocModule(module, simulationName: simulation.name)
@@ -80,6 +88,9 @@ public final class EmbeddedNode: NodeSession {
                 started.append(process)
             }
         }
+    }
+
+    private func supervise(_ started: [ModuleProcess]) {
         let loss = lossTarget
         let supervisor = ProcessSupervisor(
             keeper: processKeeper, processes: started, onLine: reporter.moduleLine,
@@ -92,8 +103,6 @@ public final class EmbeddedNode: NodeSession {
             })
         supervisor.start()
         self.supervisor = supervisor
-        announcements = try simulation.modules.indices.map { try announcement(of: $0) }
-        return announcements
     }
 
     private func announcement(of index: Int) throws -> Announcement {
@@ -108,6 +117,7 @@ public final class EmbeddedNode: NodeSession {
         if let inside = inproc[index] { return try decode(inside.announcement) }
         // A file that isn't Python can't know of this library: it runs beside the frames.
         if module.kind == .script && !LaunchSettings.isPython(module.program) {
+            try awaitRecord(index, doing: "start") { $0.pid != 0 ? () : nil }
             return Announcement(isFree: true, signals: [])
         }
         let record = try awaitRecord(index, doing: "announce its signals") { record -> ProcessRecord? in

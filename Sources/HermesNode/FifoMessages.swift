@@ -22,7 +22,16 @@ struct FifoParser {
     /// The longest body a module may send.
     static let longest = Int(HERMES_FIFO_LONGEST)
 
-    mutating func append(_ bytes: UnsafeRawBufferPointer) { buffer.append(contentsOf: bytes) }
+    mutating func append(_ bytes: UnsafeRawBufferPointer) {
+        if consumed > 0 {
+            buffer.removeFirst(consumed)
+            consumed = 0
+        }
+        buffer.append(contentsOf: bytes)
+    }
+
+    /// Bytes held, read or not.
+    var kept: Int { buffer.count }
 
     /// The next whole message, nil when more bytes are needed.
     mutating func next() throws(FifoError) -> FifoMessage? {
@@ -87,6 +96,7 @@ enum AnnouncementDecoder {
                 throw FifoError(cause: "announced a signal's name of \(nameLength) bytes; the longest is \(longestName)")
             }
             guard unitLength <= longestText, summaryLength <= longestText else { throw broken }
+            guard reader.remaining >= Int(nameLength) + Int(unitLength) + Int(summaryLength) else { throw broken }
             guard let name = reader.text(Int(nameLength)), let unit = reader.text(Int(unitLength)),
                 let summary = reader.text(Int(summaryLength))
             else { throw FifoError(cause: "announced a text that is not UTF-8") }

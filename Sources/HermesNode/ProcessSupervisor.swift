@@ -33,6 +33,10 @@ struct ProcessRecord {
 /// One thread beside the frames that reads everything processes say: exits from the keeper, replies, outputs.
 final class ProcessSupervisor: @unchecked Sendable {
     private static let keptLines = 12
+    /// No pipe holds more than this, so nobody who has ended left more.
+    private static let mostLeft = 1 << 20
+    /// Commands go out one by one; more answers than this nobody asked for.
+    private static let mostReplies = 1000
 
     let records: Monitor<[ProcessRecord]>
     private let processKeeper: keeper
@@ -88,7 +92,7 @@ final class ProcessSupervisor: @unchecked Sendable {
         while true {
             guard poll(&watched, nfds_t(watched.count), -1) >= 0 else { continue }
             for index in processes.indices {
-                if watched[index * 3].revents != 0, !readReplies(index) { watched[index * 3].fd = -1 }
+                if watched[index * 3].revents != 0, readReplies(index) == 0 { watched[index * 3].fd = -1 }
                 for stream in 1...2 where watched[index * 3 + stream].revents != 0 {
                     if readOutput(index, isError: stream == 2) == 0 { watched[index * 3 + stream].fd = -1 }
                 }
@@ -109,37 +113,42 @@ final class ProcessSupervisor: @unchecked Sendable {
 
     private func watch(_ descriptor: Int32) -> pollfd { pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0) }
 
+    /// Reads what a process that has ended left behind, and no more: another may hold its pipes and write for ever.
     private func drain(_ index: Int) {
-        _ = readReplies(index)
-        while let count = readOutput(index, isError: false), count > 0 {}
-        while let count = readOutput(index, isError: true), count > 0 {}
-    }
-
-    /// False when nothing more is to be read from it.
-    private func readReplies(_ index: Int) -> Bool {
-        do {
-            while let count = read(processes[index].replies, { parsers[index].append($0) }), count > 0 {
-                while let message = try parsers[index].next() { take(message, of: index) }
-            }
-            return true
-        } catch {
-            lose(index) { $0.rubbish = error.cause }
-            return false
+        let streams = [
+            { self.readReplies(index) }, { self.readOutput(index, isError: false) },
+            { self.readOutput(index, isError: true) },
+        ]
+        for read in streams {
+            var left = Self.mostLeft
+            while left > 0, let count = read(), count > 0 { left -= count }
         }
     }
 
-    private func take(_ message: FifoMessage, of index: Int) {
+    /// The number of bytes read: 0 when nothing more is to be read from it, nil when there is nothing now.
+    private func readReplies(_ index: Int) -> Int? {
+        do {
+            let count = read(processes[index].replies) { parsers[index].append($0) }
+            while let message = try parsers[index].next() { try take(message, of: index) }
+            return count
+        } catch {
+            lose(index) { $0.rubbish = error.cause }
+            return 0
+        }
+    }
+
+    private func take(_ message: FifoMessage, of index: Int) throws(FifoError) {
         func status() -> (Int32, ArraySlice<UInt8>)? {
             var reader = ByteReader(message.body[...])
             guard let bits = reader.u32(), let rest = reader.take(reader.remaining) else { return nil }
             return (Int32(bitPattern: bits), rest)
         }
-        records.with { records in
+        let kept = records.with { records in
             switch Int(message.type) {
             case Int(HERMES_ANNOUNCE): records[index].announcement = message.body
             case Int(HERMES_FREE): records[index].isFree = true
             case Int(HERMES_REPLY):
-                guard let (status, text) = status() else { return }
+                guard let (status, text) = status() else { break }
                 let words = String(decoding: text, as: UTF8.self)
                 if message.sequence == 0 {
                     records[index].stepReason = words
@@ -147,10 +156,12 @@ final class ProcessSupervisor: @unchecked Sendable {
                     records[index].replies[message.sequence] = (status, words)
                 }
             default:
-                guard let (status, bytes) = status() else { return }
+                guard let (status, bytes) = status() else { break }
                 records[index].states[message.sequence] = (status, Array(bytes))
             }
+            return records[index].replies.count + records[index].states.count
         }
+        guard kept <= Self.mostReplies else { throw FifoError(cause: "sent replies to commands that nobody gave") }
     }
 
     /// The number of bytes read: 0 at the end of the stream, nil when there is nothing now.

@@ -124,19 +124,24 @@ public final class RunFolder {
     /// Removes what dead runs of this user left: folders without a lock, segments without an owner.
     public static func sweep() {
         for name in entries(of: base) {
-            let path = path(of: name)
-            guard let lock = lock(path) else { continue }
-            clear(path)
-            rmdir(path)
-            if hermes_segment_owner_state(segmentName(of: name)) == 0 { hermes_segment_unlink(segmentName(of: name)) }
-            close(lock)
+            if let lock = lock(path(of: name)) { removeLeft(by: name, lock) }
+        }
+        let prefix = "hermes_"
+        for file in entries(of: "/dev/shm") where file.hasPrefix(prefix) && file != prefix {
+            let name = String(file.dropFirst(prefix.count))
+            // Only under the folder's lock: somebody may just be making a segment of that name.
+            guard hermes_segment_owner_state("/" + file) == 0, let lock = try? take(path(of: name)) else { continue }
+            removeLeft(by: name, lock)
         }
         rmdir(base)
-        let locked = Set(entries(of: base))
-        for file in entries(of: "/dev/shm") where file.hasPrefix("hermes_") {
-            guard !locked.contains(String(file.dropFirst("hermes_".count))) else { continue }
-            if hermes_segment_owner_state("/" + file) == 0 { hermes_segment_unlink("/" + file) }
-        }
+    }
+
+    /// Removes what a dead run left; the folder last, for with it goes the lock that keeps others out.
+    private static func removeLeft(by name: String, _ lock: Int32) {
+        clear(path(of: name))
+        if hermes_segment_owner_state(segmentName(of: name)) == 0 { hermes_segment_unlink(segmentName(of: name)) }
+        rmdir(path(of: name))
+        close(lock)
     }
 }
 

@@ -32,8 +32,14 @@ public final class CSVRecorder: FrameObserver, @unchecked Sendable {
     }
 
     public func begin(_ plan: Plan, epoch: UInt32, isRealtime: Bool) throws {
-        try closePart()
+        do {
+            try closePart()
+        } catch let failure as RunFailure {
+            try endEarly(failure)
+        }
         self.isRealtime = isRealtime
+        // A recording that has ended in realtime has no further part.
+        guard ended == nil else { return }
         let slots = plan.registry.publishedInOrder
         columns = slots.map { ($0, plan.registry.signals[$0].type) }
         let part = Self.path(path, epoch: epoch)

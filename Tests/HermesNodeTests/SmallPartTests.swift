@@ -1,0 +1,168 @@
+import Glibc
+import HermesModel
+import HermesProtocol
+import Testing
+
+@testable import HermesNode
+
+@Suite struct ModuleLifecycleTests {
+    private typealias Event = ModuleLifecycle.Event
+
+    /// What each event makes of each state; nil: it can't happen then.
+    static let table: [ModuleState: [ModuleLifecycle.Event: ModuleState]] = [
+        .initialising: [.stage: .staged, .finish: .done, .fail: .error],
+        .staged: [.run: .running, .pause: .paused, .reset: .staged, .finish: .done, .fail: .error],
+        .running: [.run: .running, .pause: .paused, .reset: .running, .finish: .done, .fail: .error],
+        .paused: [.run: .running, .pause: .paused, .reset: .paused, .finish: .done, .fail: .error],
+        .done: [.finish: .done],
+        .error: [.fail: .error],
+    ]
+    private let ways: [ModuleState: [ModuleLifecycle.Event]] = [
+        .initialising: [], .staged: [.stage], .running: [.stage, .run], .paused: [.stage, .pause],
+        .done: [.stage, .run, .finish], .error: [.fail],
+    ]
+
+    @Test(arguments: ModuleState.allCases, ModuleLifecycle.Event.allCases)
+    func everyEventInEveryState(state: ModuleState, event: ModuleLifecycle.Event) throws {
+        var lifecycle = ModuleLifecycle()
+        for step in ways[state]! { _ = lifecycle.handle(step) }
+        try #require(lifecycle.state == state)
+        let next = Self.table[state]![event]
+        let isPossible = lifecycle.handle(event)
+        #expect(isPossible == (next != nil))
+        #expect(lifecycle.state == next ?? state)
+    }
+}
+
+@Suite struct StepWatchTests {
+    private let second: UInt64 = 1_000_000_000
+
+    @Test func halfTheTimeWarnsOnceAndAllOfItEnds() {
+        var watch = StepWatch(timeoutSeconds: [4, 2])
+        let start = 100 * second
+        #expect(watch.firstLook(now: start) == start + second, "half of the shortest")
+        var warned: [Int] = []
+        func look(_ seconds: Double, _ modules: Int...) -> StepWatch.Verdict {
+            watch.look(
+                now: start + UInt64(seconds * 1e9), frame: 1, owed: modules.map { ($0, start) }, warn: { warned.append($0) })
+        }
+        #expect(look(0.5, 0, 1) == .wait(until: start + second))
+        #expect(warned.isEmpty)
+        #expect(look(1, 0, 1) == .wait(until: start + 2 * second))
+        #expect(warned == [1])
+        #expect(look(1.5, 0, 1) == .wait(until: start + 2 * second))
+        #expect(warned == [1], "once a frame")
+        #expect(look(2, 0) == .wait(until: start + 3 * second), "a second later at the latest; module 1 has answered")
+        #expect(warned == [1, 0])
+        #expect(look(2, 0, 1) == .timedOut(module: 1, seconds: 2))
+        #expect(look(4, 0) == .timedOut(module: 0, seconds: 4))
+        #expect(watch.look(now: start + second, frame: 2, owed: [(1, start)], warn: { warned.append($0) }) != .timedOut(module: 1, seconds: 2))
+        #expect(warned == [1, 0, 1], "and again in the next")
+    }
+
+    @Test func zeroWaitsForEver() {
+        var watch = StepWatch(timeoutSeconds: [0, 0])
+        #expect(watch.firstLook(now: 5) == .max)
+        let verdict = watch.look(now: 1_000_000 * second, frame: 1, owed: [(0, 0)], warn: { _ in Issue.record("warned") })
+        #expect(verdict == .wait(until: 1_000_001 * second))
+        #expect(StepWatch(timeoutSeconds: []).firstLook(now: 5) == .max)
+        #expect(StepWatch(timeoutSeconds: [0, 6]).firstLook(now: 0) == 3 * second)
+    }
+
+    @Test func timeCountsFromTheReleaseOfThePhase() {
+        var watch = StepWatch(timeoutSeconds: [2])
+        let late = 50 * second
+        #expect(watch.look(now: 50 * second, frame: 1, owed: [(0, late)], warn: { _ in }) == .wait(until: 51 * second))
+        // Released after the look began: no trap, no time-out.
+        #expect(watch.look(now: 49 * second, frame: 1, owed: [(0, late)], warn: { _ in }) == .wait(until: 50 * second))
+    }
+}
+
+@Suite struct LineSplitterTests {
+    private func lines(_ pieces: [String]) -> [String] {
+        var splitter = LineSplitter(), lines: [String] = []
+        for piece in pieces { Array(piece.utf8).withUnsafeBytes { splitter.append($0) { lines.append($0) } } }
+        splitter.finish { lines.append($0) }
+        splitter.finish { lines.append($0) }
+        return lines
+    }
+
+    @Test func linesComeWholeInWhateverPieces() {
+        #expect(lines(["a\nb", "c\n", "\n", "d"]) == ["a", "bc", "", "d"])
+        #expect(lines([]) == [] && lines(["\n"]) == [""] && lines(["é\r\n"]) == ["é\r"])
+    }
+
+    @Test func aCharacterCutInTwoPiecesIsWhole() {
+        var splitter = LineSplitter(), lines: [String] = []
+        for byte in "é\n".utf8 { withUnsafeBytes(of: byte) { splitter.append($0) { lines.append($0) } } }
+        #expect(lines == ["é"])
+    }
+
+    @Test func whatNeverEndsIsCutAndWhatIsNoTextIsShown() {
+        let cut = lines([String(repeating: "x", count: 150_000)])
+        #expect(cut.map(\.utf8.count) == [65536, 65536, 150_000 - 2 * 65536])
+        var splitter = LineSplitter(), seen: [String] = []
+        ([0xFF, 0x41, 0x0A] as [UInt8]).withUnsafeBytes { splitter.append($0) { seen.append($0) } }
+        #expect(seen == ["\u{FFFD}A"])
+    }
+}
+
+@Suite struct LaunchSettingsTests {
+    private func module(_ kind: Module.Kind, _ program: String, _ environment: [(name: String, value: String)] = []) -> Module {
+        Module(
+            name: "pilot", kind: kind, program: program, arguments: ["--fast", "a b"], environment: environment,
+            location: SourceLocation(file: "sim.yaml", line: 1, column: 1))
+    }
+    private let settings = LaunchSettings(
+        simulationName: "flight", baseDirectory: "/base", pythonPath: "/lib/hermes", library: "/lib/libhermes.so")
+
+    private func launch(_ module: Module) throws -> (ModuleLaunch, [String: String]) {
+        let launch = try settings.launch(of: module, commandPath: "/f/0.command", replyPath: "/f/0.reply")
+        let pairs = launch.environment.map { entry in
+            let equals = entry.firstIndex(of: "=")!
+            return (String(entry[..<equals]), String(entry[entry.index(after: equals)...]))
+        }
+        return (launch, Dictionary(uniqueKeysWithValues: pairs))
+    }
+
+    @Test func aModuleFindsItsPlaceInItsEnvironment() throws {
+        var module = module(.process, "/bin/pilot", [("GAIN", "2"), ("HERMES_SHM", "/elsewhere"), ("EMPTY", "")])
+        module.configuration = "/base/pilot.yaml"
+        let (launch, variables) = try launch(module)
+        #expect(launch.arguments == ["/bin/pilot", "--fast", "a b"] && launch.directory == "/base")
+        #expect(variables["HERMES_MODULE"] == "pilot" && variables["HERMES_CONFIG"] == "/base/pilot.yaml")
+        #expect(variables["HERMES_COMMAND_FIFO"] == "/f/0.command" && variables["HERMES_REPLY_FIFO"] == "/f/0.reply")
+        #expect(variables["HERMES_LIBRARY"] == "/lib/libhermes.so" && variables["GAIN"] == "2" && variables["EMPTY"] == "")
+        #expect(variables["HERMES_SHM"] == "/hermes_flight", "what Hermes says is not the configuration's to change")
+        #expect(variables["PYTHONPATH"]?.hasPrefix("/lib/hermes") == true)
+        #expect(variables["PATH"] == getenv("PATH").map { String(cString: $0) }, "and what was inherited")
+    }
+
+    @Test func withoutConfigurationThereIsNoVariable() throws {
+        var module = module(.process, "/bin/pilot", [("HERMES_CONFIG", "/other")])
+        module.workingDirectory = "/work"
+        let (launch, variables) = try launch(module)
+        #expect(variables["HERMES_CONFIG"] == nil && launch.directory == "/work")
+    }
+
+    @Test func aPythonScriptIsRunByTheInterpreter() throws {
+        let (launch, variables) = try launch(module(.script, "/base/steer.py", [("HERMES_PYTHON", "/opt/python")]))
+        #expect(launch.arguments == ["/opt/python", "-m", "hermes", "/base/steer.py", "--fast", "a b"])
+        #expect(variables["PYTHONUNBUFFERED"] == "1")
+        let (other, _) = try self.launch(module(.script, "/base/steer.sh"))
+        #expect(other.arguments == ["/base/steer.sh", "--fast", "a b"])
+        let (kept, own) = try self.launch(
+            module(.script, "/base/steer.py", [("HERMES_PYTHON", "/opt/python"), ("PYTHONPATH", "/mine"), ("PYTHONUNBUFFERED", "")]))
+        #expect(own["PYTHONPATH"] == "/lib/hermes:/mine" && own["PYTHONUNBUFFERED"] == "" && kept.arguments[1] == "-m")
+    }
+
+    @Test func theInterpreterIsLookedForOnTheModulesPath() throws {
+        let (launch, _) = try launch(module(.script, "/base/a.py", [("HERMES_PYTHON", "sh"), ("PATH", "/nowhere:/bin")]))
+        #expect(launch.arguments[0] == "/bin/sh")
+        let error = #expect(throws: RunFailure.self) {
+            try self.launch(module(.script, "/base/a.py", [("HERMES_PYTHON", "python9"), ("PATH", "/nowhere")]))
+        }
+        #expect(error?.cause == "there is no python9 on PATH to run the script with; install python3 or set HERMES_PYTHON")
+        #expect(error?.module == "pilot")
+    }
+}
