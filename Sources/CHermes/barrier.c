@@ -107,9 +107,10 @@ void hermes_barrier_fault(hermes_view *view) {
 void hermes_barrier_finish_step(hermes_view *view, uint32_t module, uint32_t generation, int status) {
   hermes_module_slot *slot = &view->modules[module];
   __atomic_store_n(&slot->status, status, __ATOMIC_RELEASE);
-  hermes_store(&slot->done, generation);
   if (status != 0) hermes_barrier_fault(view);
   leave_phase(view, slot->phase);
+  /* Not before: a module that is stopped while it delivers or releases still owes something, and is named for it. */
+  hermes_store(&slot->done, generation);
 }
 
 int hermes_barrier_await(hermes_view *view, uint32_t module, uint32_t commands_seen, const uint32_t *stop) {

@@ -35,9 +35,11 @@ struct hermes_context {
   uint32_t index;
   size_t (*save)(void *, size_t);
   int (*load)(const void *, size_t);
-  int terminated;
+  uint32_t termination; /* (atomic, futex) 0, TERMINATING, TERMINATED */
   char failure[480];
 };
+
+enum { TERMINATING = 1, TERMINATED = 2 };
 
 static _Thread_local hermes_context *thread_context;
 static hermes_context *process_context;
@@ -149,6 +151,7 @@ const uint8_t *hermes_context_announcement(hermes_context *context, size_t *size
 
 /* ---- Making and binding. ------------------------------------------------------------------------------- */
 
+/* Marks whose callback runs on this thread. */
 static hermes_context *enter(hermes_context *context) {
   hermes_context *before = thread_context;
   thread_context = context;
@@ -228,6 +231,14 @@ int hermes_context_bind(hermes_context *context, hermes_view *view, uint32_t ind
   const hermes_module_slot *slot = &view->modules[index];
   uint64_t last = (uint64_t)slot->first_signal + slot->signal_count;
   if (slot->signal_count < context->count || last > view->header->signal_count) return EINVAL;
+  /* What only the configuration lists is reached by get_signal and set_signal, as if list_signals had named it. */
+  while (context->count < slot->signal_count) {
+    uint32_t at = slot->first_signal + (uint32_t)context->count;
+    const char *qualified = hermes_view_text(view, view->directory[at].name_offset), *dot = strchr(qualified, '.');
+    signal_binding *listed = dot ? add_signal(context, dot + 1) : NULL;
+    if (!listed) return dot ? ENOMEM : EINVAL;
+    listed->named = 1;
+  }
   for (size_t i = 0; i < context->count; i++) {
     uint32_t at = slot->first_signal + (uint32_t)i;
     signal_binding *signal = &context->signals[i];
@@ -332,12 +343,24 @@ int hermes_context_step(hermes_context *context) {
 }
 
 void hermes_context_terminate(hermes_context *context) {
-  if (__atomic_exchange_n(&context->terminated, 1, __ATOMIC_SEQ_CST) || !context->module->terminate) return;
-  hermes_context *before = thread_context;
-  thread_context = context;
-  context->module->terminate();
-  thread_context = before;
+  uint32_t none = 0;
+  if (!__atomic_compare_exchange_n(&context->termination, &none, TERMINATING, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) {
+    /* Another thread is at it: whoever goes on from here may take the module down, so not before it is done. */
+    while (hermes_load(&context->termination) == TERMINATING)
+      hermes_futex_wait(&context->termination, TERMINATING, HERMES_NEVER);
+    return;
+  }
+  if (context->module->terminate) {
+    hermes_context *before = thread_context;
+    thread_context = context;
+    context->module->terminate();
+    thread_context = before;
+  }
+  hermes_store_ordered(&context->termination, TERMINATED);
+  hermes_futex_wake(&context->termination, INT_MAX);
 }
+
+int hermes_context_is_terminating(const hermes_context *context) { return hermes_load(&context->termination) != 0; }
 
 uint8_t *hermes_context_save(hermes_context *context, size_t *size, int *status) {
   *status = -1;

@@ -1,5 +1,6 @@
 #include "barrier.h"
 
+#include <fenv.h>
 #include <hermes/client.h>
 #include <string.h>
 
@@ -40,6 +41,14 @@ static void deliver_through_stage(hermes_view *view, const hermes_delivery *deli
 
 void hermes_deliver(hermes_view *view, uint32_t index) {
   const hermes_delivery *delivery = &view->deliveries[index];
+  /* Whoever finishes a phase last delivers, under whatever rounding and flushing of small numbers its module has set.
+   * The result must not depend on who that is. */
+  fenv_t before;
+  if (delivery->convert_count) {
+    fegetenv(&before);
+    fesetenv(FE_DFL_ENV);
+  }
   if (delivery->staged) deliver_through_stage(view, delivery);
   else deliver_directly(view, delivery);
+  if (delivery->convert_count) fesetenv(&before);
 }

@@ -13,16 +13,19 @@ void hermes_edge_publish(hermes_view *view, uint64_t frame, double time) {
   /* Sequentially consistent, as is the load: a waiter sets its target, then reads the frame. */
   __atomic_store_n(&header->frame, frame, __ATOMIC_SEQ_CST);
   if (__atomic_load_n(&view->control->wait_target, __ATOMIC_SEQ_CST) <= frame) {
-    hermes_store64(&view->control->wait_target, UINT64_MAX);
+    __atomic_store_n(&view->control->wait_target, UINT64_MAX, __ATOMIC_SEQ_CST);
     hermes_futex_wake(frame_word(view), INT_MAX);
   }
 }
 
+void hermes_edge_begin_reset(hermes_view *view) { hermes_store64(&view->control->current_frame, 0); }
+
 void hermes_edge_new_epoch(hermes_view *view) {
-  hermes_add(&view->control->epoch, 1);
+  /* Frame 0 before the epoch: a waiter that begins in between must not take the old epoch's frame for the new one's. */
   double zero = 0;
   __atomic_store(&view->header->time, &zero, __ATOMIC_RELAXED);
   __atomic_store_n(&view->header->frame, 0, __ATOMIC_SEQ_CST);
+  hermes_add(&view->control->epoch, 1);
   hermes_store64(&view->control->wait_target, UINT64_MAX);
   hermes_futex_wake(frame_word(view), INT_MAX);
 }

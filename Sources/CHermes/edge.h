@@ -6,7 +6,9 @@
 
 /* Stores time, then frame with release order, and wakes who waits for this frame. */
 void hermes_edge_publish(hermes_view *view, uint64_t frame, double time);
-/* Begins an epoch at frame 0: everybody who waits for a frame wakes. */
+/* A reset begins: from here hermes_frame() is 0. */
+void hermes_edge_begin_reset(hermes_view *view);
+/* Shows an epoch at frame 0, whose values are stored: everybody who waits for a frame wakes. */
 void hermes_edge_new_epoch(hermes_view *view);
 /* Applies the writes queued from outside; the number applied. */
 uint64_t hermes_edge_apply_writes(hermes_view *view);

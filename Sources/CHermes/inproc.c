@@ -5,6 +5,7 @@
 
 #include <dlfcn.h>
 #include <fcntl.h>
+#include <fenv.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -26,7 +27,11 @@ static int copy_into_memory(const char *path) {
 }
 
 static void *open_library(const char *name, const char *path) {
+  /* A library built with -ffast-math changes the floating-point environment of the thread that loads it. */
+  fenv_t before;
+  fegetenv(&before);
   void *library = dlopen(name, RTLD_NOW | RTLD_LOCAL);
+  fesetenv(&before);
   if (!library) hermes_error(ENOEXEC, "%s: %s", path, dlerror());
   return library;
 }

@@ -58,6 +58,14 @@ static int main_thread_ended(module_process *process, int limit) {
   return 1;
 }
 
+static void *terminate_from_beside(void *argument) {
+  module_process *process = argument;
+  hermes_context_terminate(process->context);
+  hermes_store_ordered(&process->ended, 1);
+  hermes_futex_wake(&process->ended, INT_MAX);
+  return NULL;
+}
+
 /* Waits for the loss of the node or SIGTERM; then the module has a second to reach its safe state. */
 static void *watch(void *argument) {
   module_process *process = argument;
@@ -67,12 +75,14 @@ static void *watch(void *argument) {
     if (watched[0].revents & (POLLHUP | POLLERR | POLLNVAL) || watched[1].revents) break;
   }
   hermes_store_ordered(&process->stopping, 1);
-  if (process->view.base) hermes_barrier_nudge(&process->view, process->index);
-  if (!main_thread_ended(process, 300)) {
+  if (__atomic_load_n(&process->view.base, __ATOMIC_ACQUIRE)) hermes_barrier_nudge(&process->view, process->index);
+  if (!main_thread_ended(process, 300) && !hermes_context_is_terminating(process->context)) {
     /* It hangs in a step. What it drives must not stay driven: terminate from here. */
-    hermes_context_terminate(process->context);
-    main_thread_ended(process, 200);
+    pthread_t thread;
+    if (pthread_create(&thread, NULL, terminate_from_beside, process) == 0) pthread_detach(thread);
   }
+  /* terminate has a second, whoever calls it; the main thread ends the process itself when it gets there. */
+  main_thread_ended(process, 1000);
   end_group();
   return NULL;
 }
@@ -115,7 +125,11 @@ static int attach(module_process *process, const uint8_t *body, uint32_t length)
   hermes_view view;
   int code = hermes_view_open(&view, (const char *)body + sizeof process->index);
   if (code) return code;
+  /* base last: the watcher takes a view with a base for a whole one. */
+  uint8_t *base = view.base;
+  view.base = NULL;
   process->view = view;
+  __atomic_store_n(&process->view.base, base, __ATOMIC_RELEASE);
   code = hermes_context_bind(process->context, &process->view, process->index);
   if (code) hermes_error(code, "the segment does not hold what this module announced");
   return code;
@@ -227,9 +241,9 @@ int hermes_module_run(hermes_module_t *(*create)(void), void (*destroy)(hermes_m
   int in_order = code == 0 && serve(&process);
 
   hermes_context_terminate(process.context);
+  hermes_context_destroy(process.context);
   hermes_store_ordered(&process.ended, 1);
   hermes_futex_wake(&process.ended, INT_MAX);
-  hermes_context_destroy(process.context);
   if (!in_order) end_group();
   return 0;
 }

@@ -4,10 +4,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 int keeper_start(keeper *self) {
@@ -25,6 +28,12 @@ int keeper_start(keeper *self) {
     keeper_live(pair[1]);
   }
   close(pair[1]);
+  /* Each module takes four descriptors here. After the fork, so that modules keep the limit they expect. */
+  struct rlimit files;
+  if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < files.rlim_max) {
+    files.rlim_cur = files.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &files);
+  }
   *self = (keeper){.socket = pair[0], .pid = pid};
   return 0;
 }
@@ -133,9 +142,16 @@ void keeper_finish(keeper *self) {
   keeper_request request = {.type = KEEPER_FINISH};
   send_request(self, &request, NULL, NULL);
   shutdown(self->socket, SHUT_WR);
-  while (waitpid(self->pid, NULL, 0) < 0 && errno == EINTR) {
+  /* A keeper ends within its own limits (keeper.c); one that does not has been stopped by somebody. */
+  for (int waited = 0; waitpid(self->pid, NULL, WNOHANG) == 0; waited++) {
+    if (waited == 600) kill(self->pid, SIGKILL);
+    struct timespec pause = {0, waited < 20 ? 500000 : 10000000};
+    nanosleep(&pause, NULL);
   }
-  close(self->socket);
+}
+
+void keeper_close(keeper *self) {
+  if (self->socket >= 0) close(self->socket);
   self->socket = -1;
 }
 

@@ -17,8 +17,9 @@
 #include <time.h>
 #include <unistd.h>
 
-/* How long modules have to reach their safe state after the node died, and a little for the scheduler. */
-enum { SAFE_STATE_MS = 1200, SWEEP_MS = 2000 };
+/* How long modules have to reach their safe state after the node died: libhermes gives a step 0.3 s to end and terminate
+ * a second, and the scheduler needs a little. */
+enum { SAFE_STATE_MS = 1500, SWEEP_MS = 2000 };
 
 typedef struct child {
   uint32_t id;
@@ -54,28 +55,34 @@ static void *grown(void *items, size_t count, size_t size) {
   return more;
 }
 
-/* Collects every child that has ended; what a module's group still holds ends with it. */
+/* Collects every child that has ended. What a module's group still holds ends with it, before the number of the group
+ * is given back. */
 static void reap(void) {
-  int status;
-  pid_t pid;
-  while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
-    for (size_t i = 0; i < keeper_self.child_count; i++) {
-      child *ended = &keeper_self.children[i];
-      if (ended->pid != pid) continue;
-      ended->pid = 0;
-      kill(-pid, SIGKILL);
-      tell(KEEPER_EXITED, ended->id, pid, status);
-    }
+  siginfo_t ended;
+  for (;;) {
+    ended.si_pid = 0;
+    if (waitid(P_ALL, 0, &ended, WEXITED | WNOHANG | WNOWAIT) != 0 || ended.si_pid == 0) return;
+    child *module = NULL;
+    for (size_t i = 0; i < keeper_self.child_count; i++)
+      if (keeper_self.children[i].pid == ended.si_pid) module = &keeper_self.children[i];
+    if (module) kill(-ended.si_pid, SIGKILL);
+    int status = 0;
+    if (waitpid(ended.si_pid, &status, 0) != ended.si_pid || !module) continue;
+    module->pid = 0;
+    tell(KEEPER_EXITED, module->id, ended.si_pid, status);
+  }
 }
 
 /* In the forked child: becomes the program, or writes errno into the pipe. */
-static void become(char **arguments, char **environment, const char *directory, const int descriptors[2], int report) {
+static void become(char **arguments, char **environment, const char *directory, const int descriptors[2], int report,
+                   pid_t keeper_pid) {
   setpgid(0, 0);
   sigset_t none;
   sigemptyset(&none);
   for (int number = 1; number < 32; number++) signal(number, SIG_DFL);
   sigprocmask(SIG_SETMASK, &none, NULL);
   prctl(PR_SET_PDEATHSIG, SIGTERM);
+  if (getppid() != keeper_pid) _exit(127); /* the keeper died before it could be watched */
   if (dup2(descriptors[0], 1) < 0 || dup2(descriptors[1], 2) < 0 || chdir(directory) != 0) goto failed;
   execve(arguments[0], arguments, environment);
 failed:;
@@ -97,8 +104,9 @@ static void spawn(const keeper_request *request, char *texts, const int descript
   pid_t pid = -1;
   if (pipe2(report, O_CLOEXEC) != 0) code = errno;
   else {
+    pid_t own = getpid();
     pid = fork();
-    if (pid == 0) become(pointers, environment, next, descriptors, report[1]);
+    if (pid == 0) become(pointers, environment, next, descriptors, report[1], own);
     if (pid < 0) code = errno;
     close(report[1]);
     if (pid > 0) {
@@ -208,6 +216,8 @@ static void end_descendants(void) {
     ssize_t size = file < 0 ? 0 : read(file, list, sizeof list - 1);
     if (file >= 0) close(file);
     if (size <= 0) return;
+    /* A full buffer may end inside a number: read up to the last whole one. */
+    while (size > 0 && list[size - 1] != ' ') size--;
     list[size] = 0;
     for (char *next = list, *end; (long)(next - list) < size; next = end) {
       long pid = strtol(next, &end, 10);

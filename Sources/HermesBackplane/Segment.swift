@@ -54,6 +54,9 @@ public final class Segment: @unchecked Sendable {
 
     public var frame: UInt64 { view.pointee.header.pointee.frame }
     public func publish(frame: UInt64, time: Double) { hermes_edge_publish(view, frame, time) }
+    /// A reset begins: modules that ask for the frame see 0.
+    public func beginReset() { hermes_edge_begin_reset(view) }
+    /// The values of frame 0 are there: everybody sees the new epoch.
     public func beginEpoch() { hermes_edge_new_epoch(view) }
     public var epoch: UInt32 { view.pointee.control.pointee.epoch }
     /// Applies what was set from outside; the number of values.

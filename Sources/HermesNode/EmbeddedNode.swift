@@ -15,11 +15,16 @@ public final class EmbeddedNode: NodeSession {
         /// Something a human should know while it happens.
         public var warning: @Sendable (_ text: String) -> Void
 
+        /// A module inside this process never comes back: say so and end the process, this does not return.
+        public var stuck: @Sendable (_ failure: RunFailure) -> Void
+
         public init(
-            moduleLine: @escaping @Sendable (String, String) -> Void, warning: @escaping @Sendable (String) -> Void
+            moduleLine: @escaping @Sendable (String, String) -> Void, warning: @escaping @Sendable (String) -> Void,
+            stuck: @escaping @Sendable (RunFailure) -> Void = EmbeddedNode.endProcess
         ) {
             self.moduleLine = moduleLine
             self.warning = warning
+            self.stuck = stuck
         }
     }
 
@@ -36,6 +41,7 @@ public final class EmbeddedNode: NodeSession {
     /// By module index, one of the two.
     private var processes: [Int: ModuleProcess] = [:]
     private var inproc: [Int: InprocModule] = [:]
+    private let inprocWatch: InprocWatch
     /// Module indices in the order of the supervisor's records.
     private var recordOrder: [Int] = []
     private var lifecycles: Monitor<[ModuleLifecycle]>
@@ -59,7 +65,27 @@ public final class EmbeddedNode: NodeSession {
         self.folder = folder
         self.processKeeper = processKeeper
         lifecycles = Monitor(Array(repeating: ModuleLifecycle(), count: simulation.modules.count))
+        let modules = simulation.modules
+        inprocWatch = InprocWatch(
+            timeoutSeconds: modules.map { $0.stepTimeoutSeconds ?? simulation.execution.stepTimeoutSeconds },
+            onHalf: { reporter.warning("waiting for host \(Self.hostName), module \(modules[$0].name), inside this process") },
+            onStuck: { index, seconds in
+                reporter.stuck(
+                    RunFailure(
+                        .timeout, module: modules[index].name, host: Self.hostName,
+                        cause: "did not return within \(shortest(seconds)) s; it runs inside this process, which ends"))
+            })
         folder.register(with: &self.processKeeper)
+    }
+
+    deinit { keeper_close(&processKeeper) }
+
+    /// Writes the failure, lets a recording's thread write what it holds, and ends the process with exit code 2.
+    @Sendable public static func endProcess(_ failure: RunFailure) {
+        let line = "hermes: error: \(failure)\n"
+        _ = line.withCString { write(2, $0, strlen($0)) }
+        usleep(400_000)
+        _exit(2)
     }
 
     // MARK: Start
@@ -70,23 +96,28 @@ public final class EmbeddedNode: NodeSession {
         return announcements
     }
 
+    /// Everything is made, and somebody reads what the keeper has to say, before the first process starts: two full
+    /// sockets would wait for each other.
     private func startModules() throws {
-        var started: [ModuleProcess] = []
-        // Also when one can't be started: those before it are there, and are ended in order.
-        defer { supervise(started) }
+        var made: [(index: Int, process: ModuleProcess)] = []
         for (index, module) in simulation.modules.enumerated() {
             if module.kind == .inproc {
-                inproc[index] = try InprocModule(module, simulationName: simulation.name)
+                if inproc.isEmpty { inprocWatch.start() }
+                inproc[index] = try InprocModule(
+                    module, index: index, simulationName: simulation.name, watch: inprocWatch)
             } else {
                 let process = try ModuleProcess(
-                    id: UInt32(started.count), module: module, folder: folder, keeper: &processKeeper)
-                let launch = try settings.launch(
-                    of: module, commandPath: process.commandPath, replyPath: process.replyPath)
-                try process.launch(launch, keeper: &processKeeper)
-                processes[index] = process
-                recordOrder.append(index)
-                started.append(process)
+                    id: UInt32(made.count), module: module, folder: folder, keeper: &processKeeper)
+                made.append((index, process))
             }
+        }
+        supervise(made.map(\.process))
+        for (index, process) in made {
+            let launch = try settings.launch(
+                of: process.module, commandPath: process.commandPath, replyPath: process.replyPath)
+            try process.launch(launch, keeper: &processKeeper)
+            processes[index] = process
+            recordOrder.append(index)
         }
     }
 
@@ -158,7 +189,8 @@ public final class EmbeddedNode: NodeSession {
     public func stage(overrides: [(slot: Int, bits: UInt64)]) throws {
         self.overrides = overrides
         for index in plan!.stageOrder { try stage(index) }
-        beginAtFrameZero()
+        deliverFrameZero()
+        segment!.publish(frame: 0, time: 0)
         executor = makeExecutor()
         hermes_thread_wakes_precisely()
         let segment = segment!
@@ -177,10 +209,9 @@ public final class EmbeddedNode: NodeSession {
         lifecycles.with { _ = $0[index].handle(.stage) }
     }
 
-    private func beginAtFrameZero() {
+    private func deliverFrameZero() {
         for (slot, bits) in overrides { segment!.slots[slot] = bits }
         segment!.deliverAll()
-        segment!.publish(frame: 0, time: 0)
     }
 
     private func makeExecutor() -> FrameExecutor {
@@ -224,6 +255,7 @@ public final class EmbeddedNode: NodeSession {
     }
 
     public func reset() throws {
+        segment!.beginReset()
         for index in plan!.stageOrder {
             if let inside = inproc[index] {
                 try check(inside.reset(), of: index, inside, "reset")
@@ -231,8 +263,8 @@ public final class EmbeddedNode: NodeSession {
                 try expectSuccess(index, try send(Int(HERMES_RESET), to: index), "reset")
             }
         }
+        deliverFrameZero()
         segment!.beginEpoch()
-        beginAtFrameZero()
     }
 
     public func atEdge() throws {
@@ -248,6 +280,16 @@ public final class EmbeddedNode: NodeSession {
 
     public func abandon() {
         isAbandoned.store(true, ordering: .relaxed)
+        if let index = inprocWatch.current {
+            // A step takes no time worth speaking of; one that is still there after a moment hangs.
+            usleep(200_000)
+            if inprocWatch.current == index {
+                reporter.stuck(
+                    RunFailure(
+                        .refused, module: simulation.modules[index].name, host: Self.hostName,
+                        cause: "interrupted while it ran inside this process, which ends"))
+            }
+        }
         supervisor?.records.with { _ in }
         lossTarget.with { $0?.segment.raiseFault() }
     }
@@ -297,6 +339,7 @@ public final class EmbeddedNode: NodeSession {
             keeper_finish(&processKeeper)
             supervisor?.stop()
         }
+        inprocWatch.stop()
         inproc.removeAll()
         executor = nil
         folder.remove()

@@ -7,10 +7,17 @@ import HermesProtocol
 final class InprocModule {
     let module: Module
     private let context: OpaquePointer
+    private let index: Int
+    private let watch: InprocWatch
+    private var calls: UInt64 = 0
 
     /// Loads the shared object and makes the module.
-    init(_ module: Module, simulationName: String) throws {
+    init(_ module: Module, index: Int, simulationName: String, watch: InprocWatch) throws {
         self.module = module
+        self.index = index
+        self.watch = watch
+        watch.enter(index, 0)
+        defer { watch.leave() }
         func failed(_ cause: String) -> RunFailure { RunFailure(.launch, module: module.name, cause: cause) }
         guard let library = hermes_inproc_open(module.program) else {
             throw failed("can't be loaded: \(String(cString: hermes_last_error()))")
@@ -40,10 +47,18 @@ final class InprocModule {
     func bind(_ view: UnsafeMutablePointer<hermes_view>, index: Int) -> Int32 {
         hermes_context_bind(context, view, UInt32(index))
     }
-    func initialise() -> Int32 { hermes_context_init(context) }
-    func stage() -> Int32 { hermes_context_stage(context) }
-    func step() -> Int32 { hermes_context_step(context) }
-    func reset() -> Int32 { hermes_context_reset(context) }
-    func terminate() { hermes_context_terminate(context) }
+    func initialise() -> Int32 { watched { hermes_context_init(context) } }
+    func stage() -> Int32 { watched { hermes_context_stage(context) } }
+    func step() -> Int32 { watched { hermes_context_step(context) } }
+    func reset() -> Int32 { watched { hermes_context_reset(context) } }
+    func terminate() { _ = watched { () -> Int32 in hermes_context_terminate(context); return 0 } }
+
+    @inline(__always) private func watched(_ call: () -> Int32) -> Int32 {
+        calls += 1
+        watch.enter(index, calls)
+        defer { watch.leave() }
+        return call()
+    }
+
     var reason: String { String(cString: hermes_context_failure(context)) }
 }

@@ -11,8 +11,12 @@ final class ModuleProcess {
     let commandPath, replyPath: String
     /// Both ends of each FIFO stay open here, so neither a late nor a dead module makes a call fail or block.
     let commands, replies: Int32
+    /// Read ends of its standard output and standard error.
     private(set) var output: Int32 = -1
     private(set) var errors: Int32 = -1
+    /// Their write ends, until the process has them.
+    private var outputEnd: Int32 = -1
+    private var errorsEnd: Int32 = -1
     private var sequence: UInt32 = 0
 
     init(id: UInt32, module: Module, folder: RunFolder, keeper processKeeper: inout keeper) throws {
@@ -22,9 +26,20 @@ final class ModuleProcess {
         replyPath = "\(folder.path)/\(id).reply"
         commands = try Self.makeFifo(commandPath, &processKeeper)
         replies = try Self.makeFifo(replyPath, &processKeeper)
+        (output, outputEnd) = try Self.makePipe()
+        (errors, errorsEnd) = try Self.makePipe()
     }
 
-    deinit { for descriptor in [commands, replies, output, errors] where descriptor >= 0 { close(descriptor) } }
+    deinit {
+        closeWriteEnds()
+        for descriptor in [commands, replies, output, errors] where descriptor >= 0 { close(descriptor) }
+    }
+
+    private func closeWriteEnds() {
+        for descriptor in [outputEnd, errorsEnd] where descriptor >= 0 { close(descriptor) }
+        outputEnd = -1
+        errorsEnd = -1
+    }
 
     private static func makeFifo(_ path: String, _ processKeeper: inout keeper) throws -> Int32 {
         keeper_register(&processKeeper, Int32(KEEPER_UNLINK), path)
@@ -38,19 +53,13 @@ final class ModuleProcess {
 
     /// Asks the keeper for the process; what becomes of it comes as an event.
     func launch(_ launch: ModuleLaunch, keeper processKeeper: inout keeper) throws {
-        var outputs: (Int32, Int32) = (-1, -1)
-        (output, outputs.0) = try Self.makePipe()
-        (errors, outputs.1) = try Self.makePipe()
-        defer {
-            close(outputs.0)
-            close(outputs.1)
-        }
+        defer { closeWriteEnds() }
         let code = withTexts(launch.arguments) { arguments in
             withTexts(launch.environment) { environment in
                 launch.directory.withCString { directory in
                     var program = keeper_program(
                         arguments: arguments, environment: environment, directory: directory,
-                        standard_output: outputs.0, standard_error: outputs.1)
+                        standard_output: outputEnd, standard_error: errorsEnd)
                     return keeper_spawn(&processKeeper, id, &program)
                 }
             }

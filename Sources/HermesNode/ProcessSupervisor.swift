@@ -212,6 +212,7 @@ final class ProcessSupervisor: @unchecked Sendable {
             return false
         }
         let index = Int(event.id)
+        guard processes.indices.contains(index) else { return true }
         switch Int(event.kind) {
         case Int(KEEPER_STARTED): records.with { $0[index].pid = event.pid }
         case Int(KEEPER_FAILED): lose(index) { $0.launchError = event.value }

@@ -9,8 +9,9 @@ public final class RunFolder {
     public let path: String
     public let name: String
     let lock: Int32
+    private let base: PrivateFolder
 
-    public static var base: String { "/dev/shm/hermes-\(getuid())" }
+    public static var base: String { "/dev/shm/hermes-\(geteuid())" }
     public static func path(of name: String) -> String { "\(base)/\(name)" }
     public static func segmentName(of name: String) -> String { "/hermes_\(name)" }
 
@@ -25,7 +26,8 @@ public final class RunFolder {
         Self.sweep()
         let giveUp = deadline(after: Self.clearingSeconds)
         while true {
-            if let lock = try Self.take(path) {
+            if let (base, lock) = try Self.take(name) {
+                self.base = base
                 self.lock = lock
                 return
             }
@@ -39,37 +41,15 @@ public final class RunFolder {
         }
     }
 
-    /// The folder's lock, nil when somebody else has it.
-    private static func take(_ path: String) throws -> Int32? {
-        if mkdir(base, 0o700) != 0 && errno != EEXIST { throw failure("can't make \(base)") }
-        var status = stat()
-        guard lstat(base, &status) == 0 else { return nil }
-        guard status.st_mode & S_IFMT == S_IFDIR, status.st_uid == getuid(), status.st_mode & 0o077 == 0 else {
-            throw RunFailure(.resource, cause: "\(base) is not a private folder of this user; remove it")
-        }
-        if mkdir(path, 0o700) != 0 && errno != EEXIST {
+    /// The base folder and the lock on the run's, nil when somebody else has it.
+    private static func take(_ name: String) throws -> (base: PrivateFolder, lock: Int32)? {
+        guard let base = try PrivateFolder.open(base, creating: true) else { return nil }
+        guard base.makeFolder(name) else {
+            // Gone since it was opened: its last user removed it. Try again.
             if errno == ENOENT { return nil }
-            throw failure("can't make \(path)")
+            throw PrivateFolder.failure("can't make \(path(of: name))")
         }
-        return lock(path)
-    }
-
-    /// Locks a folder unless it is locked or was replaced meanwhile.
-    private static func lock(_ path: String) -> Int32? {
-        let descriptor = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW)
-        guard descriptor >= 0 else { return nil }
-        var opened = stat(), named = stat()
-        if flock(descriptor, LOCK_EX | LOCK_NB) == 0, fstat(descriptor, &opened) == 0, lstat(path, &named) == 0,
-            opened.st_ino == named.st_ino
-        {
-            return descriptor
-        }
-        close(descriptor)
-        return nil
-    }
-
-    private static func failure(_ what: String) -> RunFailure {
-        RunFailure(.resource, cause: "\(what): \(String(cString: strerror(errno)))")
+        return base.lockFolder(name).map { (base, $0) }
     }
 
     /// True when something listens on the folder's control socket.
@@ -89,33 +69,25 @@ public final class RunFolder {
     }
 
     public func remove() {
-        Self.clear(path)
-        rmdir(path)
+        Self.clear(lock)
+        base.removeFolder(name)
         close(lock)
         rmdir(Self.base)
     }
 
-    private static func clear(_ path: String) {
-        for entry in entries(of: path) { unlink("\(path)/\(entry)") }
-    }
-
-    static func entries(of path: String) -> [String] {
-        guard let folder = opendir(path) else { return [] }
-        defer { closedir(folder) }
-        var names: [String] = []
-        while let entry = readdir(folder) {
-            let name = withUnsafePointer(to: &entry.pointee.d_name) {
-                $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
-            }
-            if name != "." && name != ".." { names.append(name) }
+    /// Removes what a run makes in its folder, and nothing else.
+    private static func clear(_ folder: Int32) {
+        for entry in PrivateFolder.entries(of: openat(folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC))
+        where entry == "control.sock" || entry.hasSuffix(".command") || entry.hasSuffix(".reply") {
+            unlinkat(folder, entry, 0)
         }
-        return names
     }
 
     /// Names of simulations whose folder is there and locked: those that run.
     public static func running() -> [String] {
-        entries(of: base).filter { name in
-            guard let lock = lock(path(of: name)) else { return true }
+        guard let base = try? PrivateFolder.open(base, creating: false) else { return [] }
+        return base.entries.filter { name in
+            guard let lock = base.lockFolder(name) else { return true }
             close(lock)
             return false
         }.sorted()
@@ -123,68 +95,33 @@ public final class RunFolder {
 
     /// Removes what dead runs of this user left: folders without a lock, segments without an owner.
     public static func sweep() {
-        for name in entries(of: base) {
-            if let lock = lock(path(of: name)) { removeLeft(by: name, lock) }
+        if let base = try? PrivateFolder.open(base, creating: false) {
+            for name in base.entries {
+                if let lock = base.lockFolder(name) { removeLeft(by: name, in: base, lock) }
+            }
         }
         let prefix = "hermes_"
-        for file in entries(of: "/dev/shm") where file.hasPrefix(prefix) && file != prefix {
+        let shared = PrivateFolder.entries(of: open("/dev/shm", O_RDONLY | O_DIRECTORY | O_CLOEXEC))
+        for file in shared where file.hasPrefix(prefix) && file != prefix && isOwn("/dev/shm/\(file)") {
             let name = String(file.dropFirst(prefix.count))
             // Only under the folder's lock: somebody may just be making a segment of that name.
-            guard hermes_segment_owner_state("/" + file) == 0, let lock = try? take(path(of: name)) else { continue }
-            removeLeft(by: name, lock)
+            guard hermes_segment_owner_state("/" + file) == 0, let (base, lock) = try? take(name) else { continue }
+            removeLeft(by: name, in: base, lock)
         }
         rmdir(base)
     }
 
+    /// A regular file of this user: what others leave there is theirs to remove, also for root.
+    private static func isOwn(_ path: String) -> Bool {
+        var status = stat()
+        return lstat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFREG && status.st_uid == geteuid()
+    }
+
     /// Removes what a dead run left; the folder last, for with it goes the lock that keeps others out.
-    private static func removeLeft(by name: String, _ lock: Int32) {
-        clear(path(of: name))
+    private static func removeLeft(by name: String, in base: PrivateFolder, _ lock: Int32) {
+        clear(lock)
         if hermes_segment_owner_state(segmentName(of: name)) == 0 { hermes_segment_unlink(segmentName(of: name)) }
-        rmdir(path(of: name))
+        base.removeFolder(name)
         close(lock)
-    }
-}
-
-/// Stream sockets in the file system.
-public enum UnixSocket {
-    /// A connected socket, nil when nobody listens there.
-    public static func connect(to path: String) -> Int32? {
-        guard let socket = make() else { return nil }
-        guard withAddress(path, { Glibc.connect(socket, $0, $1) }) == 0 else {
-            close(socket)
-            return nil
-        }
-        return socket
-    }
-
-    /// A listening socket of mode 0600, nil with errno set.
-    public static func listen(at path: String) -> Int32? {
-        guard let socket = make() else { return nil }
-        // Its folder is private, so nobody else reaches it before chmod.
-        guard withAddress(path, { bind(socket, $0, $1) }) == 0, chmod(path, 0o600) == 0, Glibc.listen(socket, 16) == 0
-        else {
-            close(socket)
-            return nil
-        }
-        return socket
-    }
-
-    private static func make() -> Int32? {
-        let socket = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
-        return socket >= 0 ? socket : nil
-    }
-
-    private static func withAddress(_ path: String, _ body: (UnsafePointer<sockaddr>, socklen_t) -> Int32) -> Int32 {
-        var address = sockaddr_un()
-        address.sun_family = sa_family_t(AF_UNIX)
-        let bytes = Array(path.utf8)
-        guard bytes.count < MemoryLayout.size(ofValue: address.sun_path) else {
-            errno = ENAMETOOLONG
-            return -1
-        }
-        withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: bytes) }
-        return withUnsafePointer(to: &address) {
-            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { body($0, socklen_t(MemoryLayout<sockaddr_un>.size)) }
-        }
     }
 }

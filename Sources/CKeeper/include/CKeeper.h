@@ -50,6 +50,8 @@ int keeper_read_event(const keeper *self, keeper_event *event);
 
 /* Ends what is left of the processes (SIGKILL), then the keeper; files stay. Returns when it is gone. */
 void keeper_finish(keeper *self);
+/* Closes the socket, once nobody reads events from it any more. */
+void keeper_close(keeper *self);
 
 /* From now on SIGINT, SIGTERM and SIGHUP become bytes (their numbers) in a pipe, whose read end this returns; -1. */
 int process_signals(void);
