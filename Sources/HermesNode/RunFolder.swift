@@ -25,7 +25,7 @@ public final class RunFolder {
         Self.sweep()
         let giveUp = deadline(after: Self.clearingSeconds)
         while true {
-            if let lock = try Self.take(path) {
+            if let lock = try Self.take(name) {
                 self.lock = lock
                 return
             }
@@ -40,36 +40,9 @@ public final class RunFolder {
     }
 
     /// The folder's lock, nil when somebody else has it.
-    private static func take(_ path: String) throws -> Int32? {
-        if mkdir(base, 0o700) != 0 && errno != EEXIST { throw failure("can't make \(base)") }
-        var status = stat()
-        guard lstat(base, &status) == 0 else { return nil }
-        guard status.st_mode & S_IFMT == S_IFDIR, status.st_uid == getuid(), status.st_mode & 0o077 == 0 else {
-            throw RunFailure(.resource, cause: "\(base) is not a private folder of this user; remove it")
-        }
-        if mkdir(path, 0o700) != 0 && errno != EEXIST {
-            if errno == ENOENT { return nil }
-            throw failure("can't make \(path)")
-        }
-        return lock(path)
-    }
-
-    /// Locks a folder unless it is locked or was replaced meanwhile.
-    private static func lock(_ path: String) -> Int32? {
-        let descriptor = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW)
-        guard descriptor >= 0 else { return nil }
-        var opened = stat(), named = stat()
-        if flock(descriptor, LOCK_EX | LOCK_NB) == 0, fstat(descriptor, &opened) == 0, lstat(path, &named) == 0,
-            opened.st_ino == named.st_ino
-        {
-            return descriptor
-        }
-        close(descriptor)
-        return nil
-    }
-
-    private static func failure(_ what: String) -> RunFailure {
-        RunFailure(.resource, cause: "\(what): \(String(cString: strerror(errno)))")
+    private static func take(_ name: String) throws -> Int32? {
+        guard let runs = try RunBase(base, makes: true), try runs.make(name) else { return nil }
+        return runs.lock(name)
     }
 
     /// True when something listens on the folder's control socket.
@@ -89,33 +62,17 @@ public final class RunFolder {
     }
 
     public func remove() {
-        Self.clear(path)
-        rmdir(path)
+        RunBase.clear(lock)
+        try? RunBase(Self.base)?.remove(name)
         close(lock)
         rmdir(Self.base)
     }
 
-    private static func clear(_ path: String) {
-        for entry in entries(of: path) { unlink("\(path)/\(entry)") }
-    }
-
-    static func entries(of path: String) -> [String] {
-        guard let folder = opendir(path) else { return [] }
-        defer { closedir(folder) }
-        var names: [String] = []
-        while let entry = readdir(folder) {
-            let name = withUnsafePointer(to: &entry.pointee.d_name) {
-                $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
-            }
-            if name != "." && name != ".." { names.append(name) }
-        }
-        return names
-    }
-
     /// Names of simulations whose folder is there and locked: those that run.
     public static func running() -> [String] {
-        entries(of: base).filter { name in
-            guard let lock = lock(path(of: name)) else { return true }
+        guard let runs = try? RunBase(base) else { return [] }
+        return runs.names.filter { name in
+            guard let lock = runs.lock(name) else { return true }
             close(lock)
             return false
         }.sorted()
@@ -123,24 +80,27 @@ public final class RunFolder {
 
     /// Removes what dead runs of this user left: folders without a lock, segments without an owner.
     public static func sweep() {
-        for name in entries(of: base) {
-            if let lock = lock(path(of: name)) { removeLeft(by: name, lock) }
+        if let runs = try? RunBase(base) {
+            for name in runs.names {
+                if let lock = runs.lock(name) { removeLeft(by: name, lock, runs) }
+            }
         }
         let prefix = "hermes_"
-        for file in entries(of: "/dev/shm") where file.hasPrefix(prefix) && file != prefix {
+        for file in RunBase.entries(ofPath: "/dev/shm") where file.hasPrefix(prefix) && file != prefix {
             let name = String(file.dropFirst(prefix.count))
             // Only under the folder's lock: somebody may just be making a segment of that name.
-            guard hermes_segment_owner_state("/" + file) == 0, let lock = try? take(path(of: name)) else { continue }
-            removeLeft(by: name, lock)
+            guard hermes_segment_owner_state("/" + file) == 0, let lock = try? take(name), let runs = try? RunBase(base)
+            else { continue }
+            removeLeft(by: name, lock, runs)
         }
         rmdir(base)
     }
 
     /// Removes what a dead run left; the folder last, for with it goes the lock that keeps others out.
-    private static func removeLeft(by name: String, _ lock: Int32) {
-        clear(path(of: name))
+    private static func removeLeft(by name: String, _ lock: Int32, _ runs: RunBase) {
+        RunBase.clear(lock)
         if hermes_segment_owner_state(segmentName(of: name)) == 0 { hermes_segment_unlink(segmentName(of: name)) }
-        rmdir(path(of: name))
+        runs.remove(name)
         close(lock)
     }
 }
