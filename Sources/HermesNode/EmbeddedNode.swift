@@ -116,7 +116,6 @@ public final class EmbeddedNode: NodeSession {
         if let inside = inproc[index] { return try decode(inside.announcement) }
         // A file that isn't Python can't know of this library: it runs beside the frames.
         if module.kind == .script && !LaunchSettings.isPython(module.program) {
-            try awaitRecord(index, doing: "start") { $0.pid != 0 ? () : nil }
             return Announcement(isFree: true, signals: [])
         }
         let record = try awaitRecord(index, doing: "announce its signals") { record -> ProcessRecord? in
@@ -137,8 +136,10 @@ public final class EmbeddedNode: NodeSession {
             throw RunFailure(.resource, cause: "\(error)")
         }
         self.segment = segment
-        for (record, index) in recordOrder.enumerated() {
-            segment.setProcess(supervisor!.records.with { $0[record].pid }, ofModule: index)
+        for index in recordOrder {
+            // A module can have announced before the keeper's word of its start is read.
+            let pid = try awaitRecord(index, doing: "start") { $0.pid != 0 ? $0.pid : nil }
+            segment.setProcess(pid, ofModule: index)
         }
         // All at once: what takes its time loads side by side.
         let asked = try plan.modules.indices.filter { processes[$0] != nil && !plan.modules[$0].isFree }.map { index in
