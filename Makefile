@@ -16,9 +16,9 @@ C_OBJECTS = $(patsubst Sources/CHermes/%.c,.build/lib/%.o,$(sort $(wildcard Sour
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
 
-run: release library ## build what is missing and fly Examples/basic_sim.yaml
+run: release library ## build what is missing and run Examples/basic_sim.yaml
 	$(MAKE) -C Examples basic_sim
-	.build/release/hermes run Examples/basic_sim.yaml
+	.build/release/hermes run Examples/basic_sim.yaml --print vehicle.position vehicle.velocity
 
 build: release library examples ## hermes, libhermes and the example modules, optimised
 

@@ -290,6 +290,7 @@ static void read_back(hermes_context *context, const signal_binding *signal) {
 
 /* After stage and reset every signal is read, inputs included. */
 static void read_back_all(hermes_context *context) {
+  if (!context->view) return;
   for (size_t i = 0; i < context->count; i++) {
     const signal_binding *signal = &context->signals[i];
     if (!signal->resolved && (signal->named || signal->storage)) read_back(context, signal);

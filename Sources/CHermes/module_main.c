@@ -211,6 +211,8 @@ int hermes_module_run(hermes_module_t *(*create)(void), void (*destroy)(hermes_m
     fprintf(stderr, "this is a Hermes module: `hermes run` starts it (its FIFO pair: %s)\n", strerror(code));
     return 64;
   }
+  /* Into a pipe the C library would keep lines back until the buffer is full. */
+  setvbuf(stdout, NULL, _IOLBF, 0);
   const char *name = getenv("HERMES_MODULE"), *shm = getenv("HERMES_SHM"), *config = getenv("HERMES_CONFIG");
   process.context = hermes_context_create(name ? name : "", config, shm ? shm : "", create, destroy);
   if (!process.context) {
@@ -258,21 +260,32 @@ static void *watch_free(void *argument) {
   return NULL;
 }
 
+/* Opens the FIFO pair, watches for the loss of the node and tells it what this script is. */
+static int announce_free(const char *command_path, const char *reply_path) {
+  int replies = open(reply_path, O_WRONLY | O_CLOEXEC), commands = open(command_path, O_RDONLY | O_CLOEXEC);
+  int code = 0;
+  pthread_t thread;
+  if (commands < 0 || replies < 0)
+    code = hermes_error(errno, "the FIFO pair of this script can't be opened: %s", strerror(errno));
+  else {
+    free_commands = commands;
+    code = hermes_fifo_write(replies, HERMES_FREE, 0, NULL, 0, NULL, 0);
+    if (pthread_create(&thread, NULL, watch_free, NULL) == 0) pthread_detach(thread);
+  }
+  if (code && commands >= 0 && free_commands < 0) close(commands);
+  if (replies >= 0) close(replies);
+  return code;
+}
+
 int hermes_free_script_begin(double timeout_s) {
   static pthread_mutex_t once = PTHREAD_MUTEX_INITIALIZER;
   static int begun;
   const char *command_path = getenv("HERMES_COMMAND_FIFO"), *reply_path = getenv("HERMES_REPLY_FIFO");
   if (!command_path || !reply_path || hermes_context_current()) return 0;
   pthread_mutex_lock(&once);
-  int code = 0, replies = -1;
-  if (begun) goto done;
-  free_commands = open(command_path, O_RDONLY | O_CLOEXEC);
-  replies = open(reply_path, O_WRONLY | O_CLOEXEC);
-  if (free_commands < 0 || replies < 0) {
-    code = hermes_error(errno, "the FIFO pair of this script can't be opened: %s", strerror(errno));
-    goto done;
-  }
-  code = hermes_fifo_write(replies, HERMES_FREE, 0, NULL, 0, NULL, 0);
+  int code = 0;
+  /* Announced once, however often a caller's patience ends. */
+  if (free_commands < 0) code = announce_free(command_path, reply_path);
   while (code == 0 && !begun) {
     struct pollfd readable = {.fd = free_commands, .events = POLLIN};
     int ready = poll(&readable, 1, timeout_s < 2e6 ? (int)(timeout_s * 1000) : -1);
@@ -284,10 +297,6 @@ int hermes_free_script_begin(double timeout_s) {
     else if (ready > 0 && header.type == HERMES_STAGE) begun = 1;
     free(body);
   }
-  pthread_t thread;
-  if (code == 0 && pthread_create(&thread, NULL, watch_free, NULL) == 0) pthread_detach(thread);
-done:
-  if (replies >= 0) close(replies);
   pthread_mutex_unlock(&once);
   return code;
 }

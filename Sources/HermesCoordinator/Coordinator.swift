@@ -171,7 +171,7 @@ public final class Coordinator: @unchecked Sendable {
             name: simulation.name, mode: (mode ?? simulation.execution.mode).rawValue, frames: frames, time: time,
             startup_s: Double(staged - startedAt) / 1e9, wall_s: wall,
             frames_per_s: wall > 0 ? Double(frames) / wall : 0, realtime_factor: wall > 0 && frames > 0 ? time / wall : nil,
-            modules: simulation.modules.count, hosts: simulation.hosts.count + 1, epochs: Int(progress.epoch) + 1,
+            modules: simulation.modules.count, hosts: Set(simulation.modules.map(\.host)).count, epochs: Int(progress.epoch) + 1,
             overruns: pacer?.overruns ?? 0,
             lateness_us: pacer.flatMap { $0.lateness.totalCount > 0 ? RunSummary.Lateness($0.lateness) : nil },
             recording_stalls: nil, digest: nil, earlier_digests: nil, outcome: wasInterrupted ? .interrupted : outcome,

@@ -45,6 +45,7 @@ public final class EmbeddedNode: NodeSession {
     /// Whom the supervisor's thread tells of a loss: nobody until the modules have staged, nobody once they are ended.
     private let lossTarget = Monitor<(segment: Segment, freeRecords: Set<Int>)?>(nil)
     private var executor: FrameExecutor?
+    private var haveFreeScriptsBeenTold = false
     private let isAbandoned = Atomic<Bool>(false)
     private var overrides: [(slot: Int, bits: UInt64)] = []
 
@@ -164,9 +165,6 @@ public final class EmbeddedNode: NodeSession {
         let segment = segment!
         let freeRecords = Set(recordOrder.indices.filter { plan!.modules[recordOrder[$0]].isFree })
         lossTarget.with { $0 = (segment, freeRecords) }
-        for index in recordOrder where plan!.modules[index].isFree {
-            _ = processes[index]!.send(Int(HERMES_STAGE), until: deadline(after: 1))
-        }
         // Whoever was lost before faults could be raised is found here.
         try throwIfLost(frame: nil)
     }
@@ -239,7 +237,7 @@ public final class EmbeddedNode: NodeSession {
     }
 
     public func atEdge() throws {
-        try throwIfLost(frame: nil)
+        try throwIfLost(frame: segment!.frame)
         segment!.serveSnapshot()
     }
 
@@ -267,8 +265,18 @@ public final class EmbeddedNode: NodeSession {
 
     public func show(_ state: SegmentPhase) {
         segment!.setState(state == .running ? .running : .paused)
+        tellFreeScripts()
         lifecycles.with { lifecycles in
             for index in lifecycles.indices { _ = lifecycles[index].handle(state == .running ? .run : .pause) }
+        }
+    }
+
+    /// Free scripts wait until everybody may look at the simulation.
+    private func tellFreeScripts() {
+        guard !haveFreeScriptsBeenTold else { return }
+        haveFreeScriptsBeenTold = true
+        for index in recordOrder where plan!.modules[index].isFree {
+            _ = processes[index]!.send(Int(HERMES_STAGE), until: deadline(after: 1))
         }
     }
 
@@ -321,7 +329,7 @@ public final class EmbeddedNode: NodeSession {
             if announced && !owes {
                 _ = supervisor!.records.wait(until: limit) { records -> Bool? in
                     let record = records[Int(process.id)]
-                    return record.replies[sequence] != nil || record.exitStatus != nil ? true : nil
+                    return record.replies[sequence] != nil || record.exitStatus != nil || record.isOrphaned ? true : nil
                 }
             }
         }
@@ -332,9 +340,11 @@ public final class EmbeddedNode: NodeSession {
         let spawned = recordOrder.filter { index in record(index) { $0.launchError == nil } }
         func allGone(within seconds: Double) -> Bool {
             supervisor!.records.wait(until: deadline(after: seconds)) { records -> Bool? in
-                spawned.allSatisfy { records[Int(processes[$0]!.id)].exitStatus != nil } ? true : nil
+                let seen = spawned.map { records[Int(processes[$0]!.id)] }
+                return seen.allSatisfy { $0.exitStatus != nil || $0.isOrphaned } ? true : nil
             } ?? false
         }
+        defer { endOrphans() }
         if allGone(within: 1.0) { return }
         for index in spawned where exitStatus(index) == nil {
             // Free scripts have no terminate: SIGTERM is how they are told.
@@ -349,6 +359,14 @@ public final class EmbeddedNode: NodeSession {
             keeper_signal(&processKeeper, processes[index]!.id, SIGKILL, 1)
         }
         _ = allGone(within: 2)
+    }
+
+    /// Processes whose keeper was killed got SIGTERM from the kernel; after their second they are ended from here.
+    private func endOrphans() {
+        let orphans = supervisor!.records.with { $0.filter { $0.isOrphaned && $0.exitStatus == nil && $0.pid > 0 }.map(\.pid) }
+        let limit = deadline(after: 1.2)
+        while orphans.contains(where: { kill($0, 0) == 0 }) && monotonicNow() < limit { usleep(10_000) }
+        for pid in orphans { kill(-pid, SIGKILL) }
     }
 
     // MARK: Commands and their replies

@@ -12,8 +12,8 @@ final class InprocModule {
     init(_ module: Module, simulationName: String) throws {
         self.module = module
         func failed(_ cause: String) -> RunFailure { RunFailure(.launch, module: module.name, cause: cause) }
-        guard let library = dlopen(module.program, RTLD_NOW | RTLD_LOCAL) else {
-            throw failed("can't be loaded: \(String(cString: dlerror()))")
+        guard let library = hermes_inproc_open(module.program) else {
+            throw failed("can't be loaded: \(String(cString: hermes_last_error()))")
         }
         guard let create = dlsym(library, "hermes_module_create"), let destroy = dlsym(library, "hermes_module_destroy")
         else {

@@ -18,6 +18,8 @@ struct ProcessRecord {
     var stepReason: String?
     /// What was wrong with its messages.
     var rubbish: String?
+    /// The keeper is gone: nobody will tell of this process's exit.
+    var isOrphaned = false
     var lastLines: [String] = []
 
     /// A free script that ends with 0 has done what it wanted; any other end of a process is a loss.
@@ -202,7 +204,10 @@ final class ProcessSupervisor: @unchecked Sendable {
         var event = keeper_event()
         guard withUnsafePointer(to: processKeeper, { keeper_read_event($0, &event) }) == 1 else {
             for index in processes.indices where records.with({ $0[index].exitStatus == nil }) {
-                lose(index) { $0.rubbish = "lost its keeper process" }
+                lose(index) {
+                    $0.rubbish = "lost its keeper process"
+                    $0.isOrphaned = true
+                }
             }
             return false
         }

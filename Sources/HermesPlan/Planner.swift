@@ -77,11 +77,19 @@ public enum Planner {
                             "module \(module.name) announces no signal '\(listed.name)'\(near)"))
                 }
             }
-            let divisor = module.rateHz.map { Int((simulation.execution.rateHz / $0).rounded()) } ?? 1
+            let base = simulation.execution.rateHz
+            let divisor = module.rateHz.map { StepInterval.frames(rateHz: $0, baseRateHz: base) } ?? 1
+            if divisor == nil {
+                diagnostics.append(
+                    Diagnostic(
+                        .error, at: module.rateLocation ?? module.location,
+                        "rate_hz \(SignalValue.text(module.rateHz ?? 0)) of module \(module.name) does not divide "
+                            + "the base rate \(SignalValue.text(base))"))
+            }
             modules.append(
                 PlannedModule(
                     name: module.name, isInproc: module.kind == .inproc, isFree: announcement.isFree, phase: 0,
-                    divisor: divisor, dt: Double(divisor) / simulation.execution.rateHz, firstSignal: first,
+                    divisor: divisor ?? 1, dt: Double(divisor ?? 1) / base, firstSignal: first,
                     signalCount: registry.signals.count - first))
         }
         return (registry, modules)

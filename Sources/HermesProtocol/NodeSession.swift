@@ -79,7 +79,7 @@ public struct RunFailure: Error, Sendable, CustomStringConvertible {
         var place: [String] = []
         if let module { place.append("module \(module)") }
         if let host, module != nil { place.append("on host \(host)") }
-        if let frame { place.append("in frame \(frame)") }
+        if let frame { place.append("at frame \(frame)") }
         let said = lastLines.isEmpty ? "" : "; last lines: " + lastLines.joined(separator: " | ")
         return (place.isEmpty ? "" : place.joined(separator: " ") + ": ") + cause + said
     }

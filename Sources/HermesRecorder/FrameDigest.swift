@@ -10,6 +10,8 @@ import HermesProtocol
 public final class FrameDigest: FrameObserver {
     private var signals: [(slot: Int, first: UInt64, second: UInt64)] = []
     private var sums: (UInt64, UInt64) = (0, 0)
+    /// What the last completed frame added: equal for equal values.
+    private(set) var frameSums: (UInt64, UInt64) = (0, 0)
     /// The digests of the epochs that ended, oldest first.
     public private(set) var endedEpochs: [String] = []
     private var hasBegun = false
@@ -32,13 +34,15 @@ public final class FrameDigest: FrameObserver {
 
     public func completed(frame: UInt64, time: Double, slots: UnsafePointer<UInt64>) {
         let tick = Self.mix(frame &+ 0x9E37_79B9_7F4A_7C15)
-        var (first, second) = sums
+        var first: UInt64 = 0
+        var second: UInt64 = 0
         for signal in signals {
             let bits = slots[signal.slot]
             first = first &+ Self.mix(bits ^ signal.first &+ tick)
             second = second &+ Self.mix(bits &+ signal.second ^ tick)
         }
-        sums = (first, second)
+        frameSums = (first, second)
+        sums = (sums.0 &+ first, sums.1 &+ second)
     }
 
     public func modeChanged(isRealtime: Bool) {}

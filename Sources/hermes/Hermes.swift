@@ -1,4 +1,6 @@
 import ArgumentParser
+import HermesModel
+import HermesProtocol
 
 @main
 struct Hermes: ParsableCommand {
@@ -10,8 +12,29 @@ struct Hermes: ParsableCommand {
             Exit codes:   0 completed, 1 configuration invalid, 2 simulation failed, 64 wrong usage, 130 interrupted.
             """,
         version: hermesVersion,
-        subcommands: [Run.self, Validate.self]
+        subcommands: [
+            Run.self, Validate.self, PlanCommand.self, Verify.self, ListSignals.self, Status.self, Get.self,
+            SetValues.self,
+            Pause.self, Resume.self,
+            Step.self, Mode.self, Reset.self, Stop.self, New.self, Doctor.self,
+        ]
     )
+
+    /// Failures of commands end here, each kind with its exit code.
+    static func main() {
+        do {
+            var command = try parseAsRoot()
+            try command.run()
+        } catch let error as ConfigurationError {
+            for diagnostic in error.diagnostics { Console().diagnostic(diagnostic) }
+            exit(withError: ExitCode(1))
+        } catch let failure as RunFailure {
+            Console().error(failure.description)
+            exit(withError: ExitCode(2))
+        } catch {
+            exit(withError: error)
+        }
+    }
 }
 
 let hermesVersion = "0.2.0"

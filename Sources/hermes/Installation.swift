@@ -1,4 +1,6 @@
 import Glibc
+import HermesModel
+import HermesNode
 
 /// Where the parts that come with the program lie: beside an installed one or in the checkout it was built in.
 struct Installation {
@@ -27,8 +29,31 @@ struct Installation {
         ).map(Self.resolved)
     }
 
+    /// What modules of a simulation are started with.
+    func launchSettings(for simulation: Simulation) -> LaunchSettings {
+        LaunchSettings(
+            simulationName: simulation.name, baseDirectory: simulation.baseDirectory, pythonPath: pythonPath,
+            library: library)
+    }
+
+    /// What templates of modules name: placeholders and absolute paths.
+    var developmentPaths: [(placeholder: String, value: String)] {
+        let folder = Self.programFolder()
+        let isCheckout = access("\(folder)/../../../Package.swift", F_OK) == 0
+        let root = Self.resolved(isCheckout ? "\(folder)/../../.." : "\(folder)/..")
+        return [
+            ("{{hermes}}", Self.program),
+            ("{{include}}", "\(root)/include"),
+            ("{{lib}}", isCheckout ? "\(root)/.build/lib" : "\(root)/lib"),
+            ("{{rust}}", isCheckout ? "\(root)/Sources/Rust/hermes-module" : "\(root)/share/hermes/rust/hermes-module"),
+            ("{{swift}}", isCheckout ? root : "\(root)/share/hermes/swift"),
+        ]
+    }
+
+    private static var program: String { resolved("/proc/self/exe") }
+
     private static func programFolder() -> String {
-        let path = resolved("/proc/self/exe")
+        let path = program
         return path.lastIndex(of: "/").map { String(path[..<$0]) } ?? "."
     }
 

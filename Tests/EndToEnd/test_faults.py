@@ -9,6 +9,8 @@ import shutil
 import signal
 import subprocess
 
+from pathlib import Path
+
 import pytest
 from conftest import Running, processes_of, segment_words, shared_memory, wait_for
 
@@ -102,6 +104,24 @@ def test_module_is_killed(bench):
     assert re.search(r"frame \d+", done.stderr)
     frames = done.recording.frames
     assert frames == list(range(len(frames))) and len(frames) > 5
+    assert bench.ended == {"fine"}
+
+
+def children(pid):
+    """Processes started by a process, by pid."""
+    found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [int(child) for child in found]
+
+
+def test_keeper_is_killed(bench):
+    """The process between node and modules: the run ends in order, and so do its modules."""
+    with bench.live({"fine": FINE, "other": "signal y"}) as sim:
+        sim.ready().frame(5)
+        keepers = [pid for pid in children(sim.process.pid) if Path(f"/proc/{pid}/comm").read_text().strip() == "hermes-keeper"]
+        assert len(keepers) == 1
+        os.kill(keepers[0], signal.SIGKILL)
+        done = sim.finish(20).expect(2, "keeper")
+    assert done.recording.frames == list(range(len(done.recording.frames)))
     assert bench.ended == {"fine"}
 
 

@@ -6,7 +6,7 @@ import struct
 
 import pytest
 
-from conftest import EXAMPLES, Recording, hermes, make
+from conftest import EXAMPLES, ROOT, Recording, hermes, make
 
 
 CONFIGURATIONS = sorted(EXAMPLES.glob("**/*.yaml"))
@@ -38,6 +38,16 @@ def test_basic_sim_prints_what_it_is_asked_to(built):
     last = done.stdout.strip().splitlines()[-1]
     assert "vehicle.position" in done.stdout
     assert position in last and velocity in last
+
+
+def test_the_first_page_shows_what_the_first_command_prints(built):
+    """README's block: the command of `make run`, its result, and its closing line, of which only the wall time varies."""
+    command, result, closing = (ROOT / "README.md").read_text().split("```")[1].strip().splitlines()
+    assert command in (ROOT / "Makefile").read_text()
+    done = hermes(*command.split()[1:])
+    assert done.stdout.strip() == result
+    varying = re.compile(r"in [0-9.]+ s \([0-9.]+x real time\)")
+    assert varying.sub("", done.stderr.strip()) == varying.sub("", closing)
 
 
 def test_basic_sim_takes_another_mass_and_refuses_none(record, built):

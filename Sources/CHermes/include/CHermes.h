@@ -13,6 +13,7 @@ static inline void hermes_fail_text(const char *text) { hermes_fail("%s", text);
 #include "../context.h"
 #include "../edge.h"
 #include "../fifo.h"
+#include "../inproc.h"
 #include "../segment_file.h"
 #include "../view.h"
 

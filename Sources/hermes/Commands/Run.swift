@@ -1,10 +1,8 @@
 import ArgumentParser
 import FoundationEssentials
 import Glibc
-import HermesConfiguration
 import HermesCoordinator
 import HermesModel
-import HermesProtocol
 
 struct Run: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -19,25 +17,29 @@ struct Run: ParsableCommand {
 
     @Argument(help: "The simulation's YAML file.")
     var config: String
-    @Option(help: "Run this many frames, whatever the end time.")
+    @Option(help: ArgumentHelp("Run this many frames, whatever the end time.", valueName: "count"))
     var frames: UInt64?
-    @Option(help: "Simulated seconds to run.")
+    @Option(help: ArgumentHelp("Simulated seconds to run.", valueName: "seconds"))
     var endTime: Double?
-    @Option(help: "afap, realtime or single_frame.")
+    @Option(help: "How frames follow each other.")
     var mode: Execution.Mode?
-    @Option(help: "Frames per simulated second.")
+    @Option(help: ArgumentHelp("Frames per simulated second.", valueName: "hz"))
     var rate: Double?
     @Option(help: "The simulation's name, for running one configuration twice at a time.")
     var name: String?
-    @Option(name: .customLong("set"), help: "SIGNAL=VALUE: a value for frame 0, over the module's own. Repeatable.")
+    @Option(
+        name: .customLong("set"),
+        help: ArgumentHelp("A value for frame 0, over the module's own. Repeatable.", valueName: "signal=value"))
     var overrides: [String] = []
-    @Option(name: .customLong("print"), parsing: .upToNextOption, help: "Signals to show each second and at the end.")
+    @Option(
+        name: .customLong("print"), parsing: .upToNextOption,
+        help: ArgumentHelp("Signals to show each second and at the end.", valueName: "signal"))
     var printed: [String] = []
-    @Option(help: "Write every completed frame to this CSV file.")
+    @Option(help: ArgumentHelp("Write every completed frame to this CSV file.", valueName: "file"))
     var record: String?
     @Flag(help: "Print one hash over every published signal of every frame.")
     var digest = false
-    @Option(help: "Write a summary as JSON to this file, - for standard output.")
+    @Option(help: ArgumentHelp("Write a summary as JSON to this file, - for standard output.", valueName: "file"))
     var summary: String?
     @Flag(name: .shortAndLong, help: "Only results, warnings and errors.")
     var quiet = false
@@ -50,7 +52,7 @@ struct Run: ParsableCommand {
         }
         if let rate, !(rate > 0 && rate.isFinite) { throw ValidationError("--rate is a positive number") }
         if frames != nil && endTime != nil { throw ValidationError("give --frames or --end-time, not both") }
-        for text in overrides where split(text) == nil {
+        for text in overrides where Assignment(text) == nil {
             throw ValidationError("--set takes MODULE.SIGNAL=VALUE, not '\(text)'")
         }
         if let name, !isValidName(name) {
@@ -60,21 +62,13 @@ struct Run: ParsableCommand {
 
     func run() throws {
         let console = Console(verbosity: quiet ? .quiet : verbose ? .verbose : .normal)
-        do {
-            var simulation = try ConfigurationLoader.load(config, console)
-            try apply(to: &simulation)
-            let session = RunSession(
-                simulation: simulation, overrides: overrides.compactMap { split($0) },
-                lastFrame: lastFrame(of: simulation), printed: printed, recording: record, wantsDigest: digest,
-                console: console)
-            try report(session.run(), console)
-        } catch let error as ConfigurationError {
-            error.diagnostics.forEach { console.diagnostic($0) }
-            throw ExitCode(1)
-        } catch let failure as RunFailure {
-            console.error(failure.description)
-            throw ExitCode(2)
-        }
+        var simulation = try ConfigurationLoader.load(config, console)
+        try apply(to: &simulation)
+        let session = RunSession(
+            simulation: simulation, overrides: overrides.compactMap { Assignment($0) }.map { ($0.signal, $0.value) },
+            lastFrame: lastFrame(of: simulation), printed: printed, recording: record, wantsDigest: digest,
+            console: console)
+        try report(session.run(), console)
     }
 
     private func apply(to simulation: inout Simulation) throws {
@@ -102,22 +96,19 @@ struct Run: ParsableCommand {
         frames ?? simulation.execution.endTime.map { UInt64(($0 * simulation.execution.rateHz).rounded()) }
     }
 
-    private func split(_ text: String) -> (signal: String, text: String)? {
-        guard let equals = text.lastIndex(of: "="), SignalName(String(text[..<equals])) != nil else { return nil }
-        return (String(text[..<equals]), String(text[text.index(after: equals)...]))
-    }
-
     private func report(_ run: RunSummary, _ console: Console) throws {
         if let digest = run.digest { console.result("digest \(digest)") }
         if let summary { try write(run, to: summary, console) }
         if let error = run.error { console.error(error) }
         console.note(
             "\(run.name): \(run.outcome.rawValue), \(run.frames) frames, \(SignalValue.text(run.time)) s simulated in "
-                + "\(decimals(run.wall_s, 3)) s" + (run.realtime_factor.map { " (\(decimals($0, 1))x real time)" } ?? ""))
+                + "\(decimals(run.wall_s, 3)) s"
+                + (run.realtime_factor.map { " (\(decimals($0, 1))x real time)" } ?? ""))
         if run.overruns > 0 { console.note("\(run.overruns) frames ended after their deadline") }
         if let lateness = run.lateness_us {
             console.note(
-                "frames began late by p50 \(lateness.p50) us, p99 \(lateness.p99) us, p99.9 \(lateness.p999) us, max \(lateness.max) us")
+                "frames began late by p50 \(lateness.p50) us, p99 \(lateness.p99) us, p99.9 \(lateness.p999) us, max \(lateness.max) us"
+            )
         }
         switch run.outcome {
         case .completed, .stopped: return

@@ -34,7 +34,7 @@ struct RunStatus: Codable, Sendable {
     var epoch: UInt32
     /// Simulated seconds.
     var time: Double
-    var rate_hz: Double
+    var rateHz: Double
     /// Frames of the whole run, where it has an end.
     var frames: UInt64?
     var pid: Int32

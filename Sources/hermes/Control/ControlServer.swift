@@ -9,10 +9,16 @@ import Synchronization
 final class ControlServer {
     private final class Connection: Sendable {
         let socket: Int32
-        /// Bytes to send, and whether the connection is gone.
+        private let asksForEnd = Atomic<Bool>(false)
         private let isOpen = Mutex(true)
 
         init(_ socket: Int32) { self.socket = socket }
+
+        /// It asked for `stop`.
+        var awaitsEnd: Bool {
+            get { asksForEnd.load(ordering: .relaxed) }
+            set { asksForEnd.store(newValue, ordering: .relaxed) }
+        }
 
         /// From any thread.
         func send(_ reply: ControlReply) {
@@ -64,8 +70,9 @@ final class ControlServer {
         if let first = polled.first, first.revents != 0 { accept() }
     }
 
+    /// Those who asked for the end are left to the end of this process: it closes their connections, and they know.
     func close() {
-        for (connection, _) in connections { connection.close() }
+        for (connection, _) in connections where !connection.awaitsEnd { connection.close() }
         connections = []
         Glibc.close(listener)
     }
@@ -103,11 +110,13 @@ final class ControlServer {
         if request.command == .status { return connection.send(ControlReply(status: status)) }
         guard coordinator.progress.hasStaged || request.command == .stop else {
             return connection.send(
-                ControlReply(error: "the simulation '\(coordinator.simulation.name)' is still staging; try again in a moment"))
+                ControlReply(
+                    error: "the simulation '\(coordinator.simulation.name)' is still staging; try again in a moment"))
         }
         guard let command = command(of: request) else {
             return connection.send(ControlReply(error: "the request lacks its count or mode"))
         }
+        connection.awaitsEnd = command == .stop
         if command == .stop && !coordinator.progress.hasStaged { coordinator.abandon() }
         coordinator.mailbox.post(command) { result in
             switch result {
@@ -130,12 +139,13 @@ final class ControlServer {
     }
 
     private var status: RunStatus {
-        let progress = coordinator.progress, rate = coordinator.simulation.execution.rateHz
+        let progress = coordinator.progress
+        let rate = coordinator.simulation.execution.rateHz
         return RunStatus(
             name: coordinator.simulation.name,
             state: !progress.hasStaged ? "staging" : progress.isPaused ? "paused" : "running",
             mode: progress.mode.rawValue, frame: progress.frame, epoch: progress.epoch,
-            time: Double(progress.frame) / rate, rate_hz: rate, frames: lastFrame, pid: getpid(),
+            time: Double(progress.frame) / rate, rateHz: rate, frames: lastFrame, pid: getpid(),
             modules: coordinator.moduleStates.map { RunStatus.Module(name: $0.name, state: $0.state.rawValue) })
     }
 }

@@ -42,7 +42,8 @@ final class Console: Sendable {
     func progress(_ text: String) {
         guard isTerminal, verbosity != .quiet else { return }
         hasOpenLine.withLock { open in
-            Self.write("\r\u{1B}[K" + text, to: 2)
+            // Cut at the right edge: a line that wraps can't be replaced.
+            Self.write("\r\u{1B}[K\u{1B}[?7l" + text + "\u{1B}[?7h", to: 2)
             open = true
         }
     }

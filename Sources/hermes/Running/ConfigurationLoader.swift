@@ -6,7 +6,10 @@ enum ConfigurationLoader {
     /// - Throws: `ConfigurationError`.
     static func load(_ path: String, _ console: Console) throws -> Simulation {
         let (simulation, warnings) = try ConfigurationReader.read(path: path)
-        warnings.forEach { console.diagnostic($0) }
+        for warning in warnings { console.diagnostic(warning) }
+        if simulation.server.enabled {
+            console.warning("`server: enabled: true`: this version has no telemetry server; the run goes on without it")
+        }
         let elsewhere = simulation.modules.filter { $0.host != nil }
         guard elsewhere.isEmpty else {
             throw ConfigurationError(

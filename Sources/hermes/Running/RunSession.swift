@@ -17,6 +17,8 @@ struct RunSession {
     var printed: [String] = []
     var recording: String?
     var wantsDigest = false
+    /// Shown every completed frame, after recording and digest.
+    var observers: [any FrameObserver] = []
     var console: Console
 
     /// - Throws: `ConfigurationError` when the announced signals don't fit, `RunFailure` when nothing could be started.
@@ -38,19 +40,17 @@ struct RunSession {
         let console = console
         let node = EmbeddedNode(
             simulation,
-            settings: LaunchSettings(
-                simulationName: simulation.name, baseDirectory: simulation.baseDirectory,
-                pythonPath: Installation.here.pythonPath, library: Installation.here.library),
+            settings: Installation.here.launchSettings(for: simulation),
             folder: folder, keeper: processKeeper,
             reporter: EmbeddedNode.Reporter(
                 moduleLine: { console.moduleLine($0, $1) }, warning: { console.warning($0) }))
         let recorder = recording.map { path in CSVRecorder(path: path) { node.protectRecording($0) } }
         let digest = wantsDigest ? FrameDigest() : nil
         let lastValues = printed.isEmpty ? nil : LastValues(names: printed)
-        let observers: [(any FrameObserver)?] = [recorder, digest, lastValues]
+        let own: [(any FrameObserver)?] = [recorder, digest, lastValues]
         let coordinator = Coordinator(
             simulation, node: node, options: Coordinator.Options(overrides: overrides, lastFrame: lastFrame),
-            observers: observers.compactMap { $0 }, warn: { console.diagnostic($0) })
+            observers: own.compactMap { $0 } + observers, warn: { console.diagnostic($0) })
 
         let result = RunResult()
         let frames = startThread { result.finish(Result { try coordinator.run() }) }
@@ -68,9 +68,12 @@ struct RunSession {
     /// Until the run is over: a wake-up for each event, and a few a second for progress.
     private func serve(_ coordinator: Coordinator, controlPath: String, signals: Int32, until result: RunResult) {
         let control = ControlServer(path: controlPath, coordinator: coordinator, lastFrame: lastFrame)
-        if control == nil { console.warning("no control socket at \(controlPath): \(String(cString: strerror(errno)))") }
+        if control == nil {
+            console.warning("no control socket at \(controlPath): \(String(cString: strerror(errno)))")
+        }
         var line = ProgressLine(rateHz: simulation.execution.rateHz, lastFrame: lastFrame)
-        var ticks = 0, hasTold = false
+        var ticks = 0
+        var hasTold = false
         var printer: SignalPrinter?
         let tickMilliseconds: Int32 = 250
         var nextTick = monotonicMilliseconds() + Int(tickMilliseconds)
@@ -89,7 +92,9 @@ struct RunSession {
             ticks += 1
             guard coordinator.progress.hasStaged else { continue }
             if !hasTold && coordinator.progress.isPaused && coordinator.progress.mode == .singleFrame {
-                console.note("paused at frame 0: `hermes step \(simulation.name)` runs a frame, `hermes resume \(simulation.name)` all")
+                console.note(
+                    "paused at frame 0: `hermes step \(simulation.name)` runs a frame, `hermes resume \(simulation.name)` all"
+                )
             }
             hasTold = true
             let isOnSecond = ticks % 4 == 0
@@ -161,9 +166,11 @@ private func startThread(_ body: @escaping () -> Void) -> pthread_t {
         init(_ body: @escaping () -> Void) { self.body = body }
     }
     var thread = pthread_t()
-    pthread_create(&thread, nil, { box in
-        Unmanaged<Box>.fromOpaque(box!).takeRetainedValue().body()
-        return nil
-    }, Unmanaged.passRetained(Box(body)).toOpaque())
+    pthread_create(
+        &thread, nil,
+        { box in
+            Unmanaged<Box>.fromOpaque(box!).takeRetainedValue().body()
+            return nil
+        }, Unmanaged.passRetained(Box(body)).toOpaque())
     return thread
 }

@@ -23,7 +23,8 @@ final class SignalPrinter {
     /// Nil when no frame ended in time.
     func line() -> String? {
         var bits = [UInt64](repeating: 0, count: signals.count)
-        var frame: UInt64 = 0, time = 0.0
+        var frame: UInt64 = 0
+        var time = 0.0
         guard hermes_client_sample(client, signals.map(\.index), signals.count, &bits, &frame, &time, 0.5) == 0 else {
             return nil
         }

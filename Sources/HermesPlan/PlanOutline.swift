@@ -1,0 +1,137 @@
+import HermesModel
+
+/// What a configuration alone says of its frames, before any module has announced a signal: phases, placement, rates,
+/// each wire's delay, mirrors between hosts and chains of wires. A pure function of the simulation.
+public struct PlanOutline: Sendable {
+    public struct Member: Sendable, Equatable {
+        public var name: String
+        public var kind: Module.Kind
+        /// Nil: the desk.
+        public var host: String?
+        /// From 0.
+        public var phase: Int
+        /// Steps in frames 1, 1 + divisor, 1 + 2 * divisor...
+        public var divisor: Int
+        public var rateHz: Double
+        /// Seconds a step covers.
+        public var dt: Double
+    }
+
+    /// A wire as configured: a bulk wire is one entry.
+    public struct Link: Sendable, Equatable {
+        public var source, destination: SignalName
+        public var gain, offset: Double
+        public var fromHost, toHost: String?
+        /// Delivered when the modules of this phase are done.
+        public var phase: Int
+        /// 0: its destination's module sees the value in the same frame. 1: in the next.
+        public var delayFrames: Int
+
+        public var crossesHosts: Bool { fromHost != toHost }
+    }
+
+    /// What one host sends another after a phase.
+    public struct Mirror: Sendable, Equatable {
+        public var from, to: String?
+        public var phase: Int
+        /// Indices into `links`.
+        public var links: [Int]
+    }
+
+    /// A wire that passes on what another delivered.
+    public struct Chain: Sendable, Equatable {
+        /// Indices into `links`.
+        public var first, second: Int
+        public var delayFrames: Int
+        /// With one wire from the first source to the last destination.
+        public var directDelayFrames: Int
+    }
+
+    public var phases: [[String]]
+    /// In file order.
+    public var modules: [Member]
+    /// In file order.
+    public var links: [Link]
+    /// By phase, then in the order of the hosts' first wires.
+    public var mirrors: [Mirror]
+    public var chains: [Chain]
+
+    public init(_ simulation: Simulation) {
+        phases = simulation.execution.schedule
+        let phaseOf = Dictionary(
+            phases.enumerated().flatMap { phase, names in names.map { ($0, phase) } },
+            uniquingKeysWith: { first, _ in first })
+        let hostOf = Dictionary(simulation.modules.map { ($0.name, $0.host) }, uniquingKeysWith: { first, _ in first })
+        let base = simulation.execution.rateHz
+        modules = simulation.modules.map { module in
+            let divisor = module.rateHz.flatMap { StepInterval.frames(rateHz: $0, baseRateHz: base) } ?? 1
+            return Member(
+                name: module.name, kind: module.kind, host: module.host, phase: phaseOf[module.name] ?? 0,
+                divisor: divisor, rateHz: base / Double(divisor), dt: Double(divisor) / base)
+        }
+        links = simulation.wires.map { wire in
+            let phase = phaseOf[wire.source.module] ?? 0
+            return Link(
+                source: wire.source, destination: wire.destination, gain: wire.gain, offset: wire.offset,
+                fromHost: hostOf[wire.source.module] ?? nil, toHost: hostOf[wire.destination.module] ?? nil,
+                phase: phase, delayFrames: Self.delay(from: phase, to: phaseOf[wire.destination.module] ?? 0))
+        }
+        mirrors = Self.mirrors(links, phases.count)
+        chains = Self.chains(links) { phaseOf[$0.module] ?? 0 }
+    }
+
+    /// A wire to a later phase arrives in the same frame, any other for the next.
+    private static func delay(from source: Int, to destination: Int) -> Int { destination > source ? 0 : 1 }
+
+    private static func mirrors(_ links: [Link], _ phaseCount: Int) -> [Mirror] {
+        var mirrors: [Mirror] = []
+        for phase in 0..<phaseCount {
+            let start = mirrors.count
+            for (index, link) in links.enumerated() where link.phase == phase && link.crossesHosts {
+                let known = mirrors[start...].firstIndex { $0.from == link.fromHost && $0.to == link.toHost }
+                if let known {
+                    mirrors[known].links.append(index)
+                } else {
+                    mirrors.append(Mirror(from: link.fromHost, to: link.toHost, phase: phase, links: [index]))
+                }
+            }
+        }
+        return mirrors
+    }
+
+    private static func chains(_ links: [Link], phase: (SignalName) -> Int) -> [Chain] {
+        let leaving = Dictionary(grouping: links.indices) { links[$0].source.module }
+        return links.indices.flatMap { first in
+            (leaving[links[first].destination.module] ?? []).compactMap { second -> Chain? in
+                guard mayMeet(links[first].destination.signal, links[second].source.signal) else { return nil }
+                return Chain(
+                    first: first, second: second,
+                    // The second delivery is the first of its phase after the first one: the delays add up.
+                    delayFrames: links[first].delayFrames + links[second].delayFrames,
+                    directDelayFrames: delay(from: links[first].phase, to: phase(links[second].destination)))
+            }
+        }
+    }
+
+    /// True when two names, either with at most one star, can stand for the same signal.
+    private static func mayMeet(_ left: String, _ right: String) -> Bool {
+        let (left, right) = (halves(left), halves(right))
+        switch (left.tail, right.tail) {
+        case (nil, nil): return left.head == right.head
+        case (let tail?, nil): return covers(left.head, tail, right.head)
+        case (nil, let tail?): return covers(right.head, tail, left.head)
+        case (let one?, let other?):
+            return (left.head.hasPrefix(right.head) || right.head.hasPrefix(left.head))
+                && (one.hasSuffix(other) || other.hasSuffix(one))
+        }
+    }
+
+    private static func covers(_ head: String, _ tail: String, _ name: String) -> Bool {
+        name.utf8.count >= head.utf8.count + tail.utf8.count && name.hasPrefix(head) && name.hasSuffix(tail)
+    }
+
+    private static func halves(_ name: String) -> (head: String, tail: String?) {
+        guard let star = name.firstIndex(of: "*") else { return (name, nil) }
+        return (String(name[..<star]), String(name[name.index(after: star)...]))
+    }
+}

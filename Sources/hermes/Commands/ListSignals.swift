@@ -1,0 +1,67 @@
+import ArgumentParser
+import Glibc
+import HermesModel
+
+struct ListSignals: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "List signals with type, unit, flags and description.",
+        usage: "hermes list-signals [NAME|CONFIG] [PATTERN...] [--format FORMAT]",
+        discussion: """
+            Of a running simulation, or of a configuration: its modules are started only to say what they have, and ended again.
+            A * in a pattern stands for any text.
+            Examples:
+              hermes list-signals
+              hermes list-signals flight 'vehicle.*'
+              hermes list-signals sim.yaml --format json
+            """)
+
+    @Argument(
+        help: ArgumentHelp(
+            "The simulation or a YAML file, and MODULE.SIGNAL names or patterns.", valueName: "source-patterns"))
+    var words: [String] = []
+    @Option(help: "The form of the output.")
+    var format: OutputFormat = .text
+
+    func validate() throws { try checkSignals(isConfiguration ? Array(words.dropFirst()) : NamedWords(words).rest) }
+
+    private var isConfiguration: Bool {
+        guard let first = words.first else { return false }
+        if first.hasSuffix(".yaml") || first.hasSuffix(".yml") { return true }
+        if isValidName(first) && RunningSimulation.isRunning(first) { return false }
+        var status = stat()
+        return stat(first, &status) == 0 && status.st_mode & S_IFMT == S_IFREG
+    }
+
+    func run() throws {
+        let console = Console()
+        guard isConfiguration else {
+            let words = NamedWords(words)
+            let live = try LiveSignals(of: RunningSimulation.find(words.name))
+            let signals = try words.rest.isEmpty ? live.all : live.signals(matching: words.rest)
+            return show(live.name, signals.map(\.listing), console)
+        }
+        let simulation = try ConfigurationLoader.load(words[0], console)
+        let announced = try AnnouncedSignals.read(simulation, console)
+        let signals = try choose(Array(words.dropFirst()), of: announced.signals)
+        show(simulation.name, signals, console)
+        // The list helps to mend the wiring, so it comes first.
+        if let error = announced.error { throw error }
+    }
+
+    private func choose(_ wanted: [String], of signals: [SignalListing]) throws -> [SignalListing] {
+        func matches(_ text: String, _ signal: SignalListing) -> Bool {
+            NamePattern(text)?.matches(signal.name) ?? (text == signal.name)
+        }
+        if let nothing = wanted.first(where: { text in !signals.contains { matches(text, $0) } }) {
+            throw RunningSimulation.failure("no signal matches '\(nothing)'")
+        }
+        return wanted.isEmpty ? signals : signals.filter { signal in wanted.contains { matches($0, signal) } }
+    }
+
+    private func show(_ name: String, _ signals: [SignalListing], _ console: Console) {
+        let signals = signals.sorted()
+        if format == .text { return console.result(SignalListing.text(signals)) }
+        let object: JSONValue = ["name": .text(name), "signals": .list(signals.map(\.json))]
+        console.result(object.description)
+    }
+}

@@ -1,0 +1,62 @@
+import ArgumentParser
+import HermesModel
+import HermesProtocol
+
+struct SetValues: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "set",
+        abstract: "Set signals of a running simulation, all at one frame edge.",
+        usage: "hermes set [NAME] SIGNAL=VALUE...",
+        discussion: """
+            Returns once the values are queued: the next frame begins with them. When one is refused none is set.
+            A value is a number in the signal's type; of a bool true, false, 1 or 0.
+            Examples:
+              hermes set vehicle.mass=1200
+              hermes set flight vehicle.mass=1200 vehicle.engine_on=true
+            """)
+
+    @Argument(
+        help: ArgumentHelp(
+            "The simulation, where several run, and MODULE.SIGNAL=VALUE words.", valueName: "name-values"))
+    var words: [String]
+
+    func validate() throws {
+        let texts = NamedWords(words).rest
+        guard !texts.isEmpty else { throw ValidationError("say what to set: MODULE.SIGNAL=VALUE") }
+        var seen: Set<String> = []
+        for text in texts {
+            guard let assignment = Assignment(text) else {
+                throw ValidationError("set takes MODULE.SIGNAL=VALUE, not '\(text)'")
+            }
+            guard seen.insert(assignment.signal).inserted else {
+                throw ValidationError("'\(assignment.signal)' is set twice")
+            }
+        }
+    }
+
+    func run() throws {
+        let words = NamedWords(words)
+        let live = try LiveSignals(of: RunningSimulation.find(words.name))
+        try live.set(
+            words.rest.compactMap { Assignment($0) }.map { assignment in
+                let signal = try live.signal(named: assignment.signal)
+                guard let bits = SignalValue.bits(assignment.value, signal.type) else {
+                    throw RunningSimulation.failure(
+                        "'\(assignment.value)' is no \(signal.type.word) for '\(signal.name)'")
+                }
+                return (signal, bits)
+            })
+    }
+}
+
+/// `MODULE.SIGNAL=VALUE`.
+struct Assignment {
+    var signal: String
+    var value: String
+
+    init?(_ text: String) {
+        guard let equals = text.lastIndex(of: "="), SignalName(String(text[..<equals])) != nil else { return nil }
+        signal = String(text[..<equals])
+        value = String(text[text.index(after: equals)...])
+    }
+}

@@ -1,0 +1,127 @@
+import FoundationEssentials
+import Glibc
+import HermesModel
+import HermesNode
+
+/// Commands to a simulation's `control.sock`, each on a connection of its own.
+struct ControlClient {
+    let name: String
+
+    /// Seconds a run may take to open its socket and to say how it is.
+    private static let patienceSeconds = 5.0
+
+    /// Sends a command and waits until it has taken effect, however long that takes.
+    /// - Throws: `RunFailure` when it is refused or the simulation ends meanwhile.
+    func ask(_ request: ControlRequest) throws -> ControlReply {
+        let connection = try connect()
+        defer { connection.close() }
+        guard try connection.send(request) else { throw RunningSimulation.ended(name) }
+        while true {
+            switch connection.receive(seconds: Self.patienceSeconds) {
+            case .line(let line):
+                let reply = try decode(line)
+                // Its process closes the connection by its own end.
+                if request.command == .stop { connection.awaitEnd(seconds: Self.patienceSeconds) }
+                return reply
+            case .closed: throw RunningSimulation.ended(name)
+            case .silent: _ = try status()  // throws when nobody is there any more
+            }
+        }
+    }
+
+    /// How the simulation is.
+    /// - Throws: `RunFailure` when it has ended or does not answer.
+    func status() throws -> RunStatus {
+        let connection = try connect()
+        defer { connection.close() }
+        guard try connection.send(ControlRequest(command: .status)) else { throw RunningSimulation.ended(name) }
+        switch connection.receive(seconds: Self.patienceSeconds) {
+        case .line(let line):
+            guard let status = try decode(line).status else { throw garbled }
+            return status
+        case .closed: throw RunningSimulation.ended(name)
+        case .silent:
+            throw RunningSimulation.failure(
+                "the simulation '\(name)' does not answer; its `hermes run` hangs or is stopped")
+        }
+    }
+
+    /// A run that has just begun opens its socket in a moment.
+    private func connect() throws -> ControlConnection {
+        let path = "\(RunFolder.path(of: name))/control.sock"
+        let giveUp = monotonicSeconds() + Self.patienceSeconds
+        while true {
+            if let socket = UnixSocket.connect(to: path) { return ControlConnection(socket: socket) }
+            guard RunningSimulation.isRunning(name) else { throw RunningSimulation.ended(name) }
+            guard monotonicSeconds() < giveUp else {
+                throw RunningSimulation.failure("the simulation '\(name)' opens no control socket at \(path)")
+            }
+            usleep(5000)
+        }
+    }
+
+    private func decode(_ line: [UInt8]) throws -> ControlReply {
+        guard let reply = try? JSONDecoder().decode(ControlReply.self, from: Data(line)) else { throw garbled }
+        if let error = reply.error { throw RunningSimulation.failure(error) }
+        return reply
+    }
+
+    private var garbled: any Error {
+        RunningSimulation.failure(
+            "the simulation '\(name)' answers in words this version does not know; was it started by another?")
+    }
+}
+
+/// One line there, one line back.
+private struct ControlConnection {
+    enum Answer {
+        case line([UInt8])
+        case closed, silent
+    }
+    let socket: Int32
+
+    func close() { Glibc.close(socket) }
+
+    /// False when the other side is gone.
+    func send(_ request: ControlRequest) throws -> Bool {
+        var line = try JSONEncoder().encode(request)
+        line.append(UInt8(ascii: "\n"))
+        return line.withUnsafeBytes { Glibc.send(socket, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL)) } == line.count
+    }
+
+    func receive(seconds: Double) -> Answer {
+        var line: [UInt8] = []
+        let giveUp = monotonicSeconds() + seconds
+        while true {
+            guard isReadable(until: giveUp) else { return .silent }
+            var room = [UInt8](repeating: 0, count: 1 << 16)
+            let count = recv(socket, &room, room.count, 0)
+            if count < 0 && errno == EINTR { continue }
+            guard count > 0 else { return .closed }
+            line += room[..<count]
+            if let end = line.firstIndex(of: UInt8(ascii: "\n")) { return .line(Array(line[..<end])) }
+        }
+    }
+
+    func awaitEnd(seconds: Double) {
+        let giveUp = monotonicSeconds() + seconds
+        var room = [UInt8](repeating: 0, count: 64)
+        while isReadable(until: giveUp), recv(socket, &room, room.count, 0) > 0 {}
+    }
+
+    private func isReadable(until giveUp: Double) -> Bool {
+        while true {
+            var entry = pollfd(fd: socket, events: Int16(POLLIN), revents: 0)
+            let left = max(0, giveUp - monotonicSeconds())
+            let count = poll(&entry, 1, Int32((left * 1000).rounded(.up)))
+            if count > 0 { return true }
+            if count == 0 { return false }
+        }
+    }
+}
+
+private func monotonicSeconds() -> Double {
+    var now = timespec()
+    clock_gettime(CLOCK_MONOTONIC, &now)
+    return Double(now.tv_sec) + Double(now.tv_nsec) / 1e9
+}

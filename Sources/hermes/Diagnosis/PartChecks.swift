@@ -1,0 +1,65 @@
+import Glibc
+import HermesConfiguration
+
+/// The parts that come with hermes and those it needs.
+enum PartChecks {
+    static func findings() -> [Finding] { [program, yaml, library, package, python] }
+
+    private static var program: Finding { .fine("hermes", hermesVersion) }
+
+    private static var yaml: Finding { .fine("libyaml", YAMLLibrary.version) }
+
+    private static var library: Finding {
+        guard let path = Installation.here.library else {
+            return .broken(
+                "libhermes", "libhermes.so is missing beside this program",
+                cure: "make library, or install hermes again")
+        }
+        guard let handle = dlopen(path, RTLD_NOW | RTLD_LOCAL) else {
+            return .broken(
+                "libhermes", "\(path): \(String(cString: dlerror()))", cure: "make library, or install hermes again")
+        }
+        defer { dlclose(handle) }
+        return dlsym(handle, "hermes_client_open") == nil
+            ? .broken("libhermes", "\(path) is not of this version", cure: "make library, or install hermes again")
+            : .fine("libhermes", path)
+    }
+
+    private static var package: Finding {
+        guard let path = Installation.here.pythonPath else {
+            return .broken(
+                "Python package", "the package hermes is missing beside this program", cure: "install hermes again")
+        }
+        return .fine("Python package", "\(path)/hermes")
+    }
+
+    private static var python: Finding {
+        let wanted = getenv("HERMES_PYTHON").map { String(cString: $0) } ?? "python3"
+        let cure = "install Python 3.9 or later, or name one in HERMES_PYTHON"
+        let path = Installation.here.pythonPath ?? ""
+        // It says its version once it could load the package, which loads libhermes.
+        let script = "import sys, os; print(sys.version.split()[0]); sys.stdout.flush(); import hermes"
+        let library = Installation.here.library ?? ""
+        let command =
+            "PYTHONPATH=\(quoted(path)) HERMES_LIBRARY=\(quoted(library)) \(quoted(wanted)) -c \(quoted(script)) 2>&1"
+        guard let output = popen(command, "r") else {
+            return .poor("python3", "can't be started", cure: cure)
+        }
+        var lines: [String] = []
+        var room = [CChar](repeating: 0, count: 4096)
+        while fgets(&room, Int32(room.count), output) != nil {
+            lines.append(
+                String(decoding: room.prefix { $0 != 0 && $0 != 10 }.map { UInt8(bitPattern: $0) }, as: UTF8.self))
+        }
+        let status = pclose(output)
+        if status == 0, let version = lines.first { return .fine("python3", "\(version), with the package hermes") }
+        if status >> 8 == 127 {
+            return .poor("python3", "there is no \(wanted): scripts in Python can't run", cure: cure)
+        }
+        return .broken("python3", lines.last ?? "\(wanted) failed", cure: cure)
+    }
+
+    private static func quoted(_ text: String) -> String {
+        "'" + text.split(separator: "'", omittingEmptySubsequences: false).joined(separator: "'\\''") + "'"
+    }
+}

@@ -1,0 +1,143 @@
+import HermesModel
+import HermesPlan
+
+/// A plan for people and for programs.
+struct PlanPrintout {
+    var simulation: Simulation
+    var outline: PlanOutline
+
+    var text: String {
+        var parts = [headline, moduleTable]
+        if !outline.links.isEmpty { parts.append(wireTable) }
+        if !outline.mirrors.isEmpty { parts.append(mirrorTable) }
+        return parts.joined(separator: "\n\n")
+    }
+
+    /// Each chain that costs frames, where its second wire stands.
+    var chainWarnings: [Diagnostic] {
+        outline.chains.filter { $0.delayFrames > $0.directDelayFrames }.map { chain in
+            let first = outline.links[chain.first]
+            let second = outline.links[chain.second]
+            return Diagnostic(
+                .warning, at: simulation.wires[chain.second].sourceLocation,
+                "a chain: \(second.source) passes on what \(first.source) delivered to it, so \(second.destination) gets it "
+                    + "\(Self.delay(chain.delayFrames)); wired from \(first.source) itself, \(Self.delay(chain.directDelayFrames))"
+            )
+        }
+    }
+
+    private var execution: Execution { simulation.execution }
+
+    private var frames: UInt64? { execution.endTime.map { UInt64(($0 * execution.rateHz).rounded()) } }
+
+    private var headline: String {
+        let end = frames.map { "\($0) frames (\(SignalValue.text(execution.endTime!)) s)" } ?? "until stopped"
+        return "\(simulation.name): \(execution.mode.rawValue), \(SignalValue.text(execution.rateHz)) Hz "
+            + "(dt \(SignalValue.text(1 / execution.rateHz)) s), \(end)"
+    }
+
+    private var moduleTable: String {
+        let byName = Dictionary(outline.modules.map { ($0.name, $0) }, uniquingKeysWith: { first, _ in first })
+        let rows = outline.phases.enumerated().flatMap { phase, names in
+            names.compactMap { byName[$0] }.map { module in
+                [
+                    "\(phase + 1)", module.name, Self.host(module.host), module.kind.rawValue,
+                    module.divisor == 1 ? "every frame" : "every \(module.divisor) frames",
+                    "\(SignalValue.text(module.dt)) s",
+                ]
+            }
+        }
+        return Table(header: ["PHASE", "MODULE", "HOST", "TYPE", "STEPS", "DT"], rows: rows).text
+    }
+
+    private var wireTable: String {
+        let showsHosts = outline.links.contains { $0.crossesHosts }
+        let rows = outline.links.map { link in
+            let hosts = link.crossesHosts ? "\(Self.host(link.fromHost)) -> \(Self.host(link.toHost))" : ""
+            return [
+                "\(link.source)", "-> \(link.destination)", Self.delay(link.delayFrames),
+                Self.conversion(gain: link.gain, offset: link.offset), hosts,
+            ]
+        }
+        return Table(header: ["WIRE", "", "ARRIVES", "SCALED", showsHosts ? "CROSSES" : ""], rows: rows).text
+    }
+
+    private var mirrorTable: String {
+        let rows = outline.mirrors.map { mirror in
+            let same = mirror.links.filter { outline.links[$0].delayFrames == 0 }.count
+            return [
+                "\(Self.host(mirror.from)) -> \(Self.host(mirror.to))", "\(mirror.phase + 1)", "\(mirror.links.count)",
+                "\(same)",
+            ]
+        }
+        return Table(header: ["MIRROR", "AFTER PHASE", "WIRES", "FOR THE SAME FRAME"], rows: rows).text
+    }
+
+    private static func host(_ name: String?) -> String { name ?? "desk" }
+
+    private static func delay(_ frames: Int) -> String {
+        switch frames {
+        case 0: "in the same frame"
+        case 1: "in the next frame"
+        default: "\(frames) frames later"
+        }
+    }
+
+    private static func conversion(gain: Double, offset: Double) -> String {
+        var text = gain == 1 ? "" : "* \(SignalValue.text(gain))"
+        if offset != 0 { text += (text.isEmpty ? "" : " ") + "+ \(SignalValue.text(offset))" }
+        return text
+    }
+}
+
+// MARK: JSON
+
+extension PlanPrintout {
+    var json: JSONValue {
+        [
+            "name": .text(simulation.name), "mode": .text(execution.mode.rawValue),
+            "rate_hz": .double(execution.rateHz), "dt": .double(1 / execution.rateHz),
+            "end_time": execution.endTime.map { .double($0) } ?? .null, "frames": frames.map { .integer($0) } ?? .null,
+            "phases": .list(outline.phases.map { .list($0.map { .text($0) }) }),
+            "modules": .list(outline.modules.map(json)), "wires": .list(outline.links.map(json)),
+            "mirrors": .list(outline.mirrors.map(json)), "chains": .list(outline.chains.map(json)),
+        ]
+    }
+
+    private func json(_ module: PlanOutline.Member) -> JSONValue {
+        [
+            "name": .text(module.name), "type": .text(module.kind.rawValue), "host": .text(Self.host(module.host)),
+            "phase": .integer(module.phase + 1), "divisor": .integer(module.divisor),
+            "rate_hz": .double(module.rateHz), "dt": .double(module.dt),
+        ]
+    }
+
+    private func json(_ link: PlanOutline.Link) -> JSONValue {
+        [
+            "src": .text("\(link.source)"), "dst": .text("\(link.destination)"), "gain": .double(link.gain),
+            "offset": .double(link.offset), "phase": .integer(link.phase + 1),
+            "delay_frames": .integer(link.delayFrames), "src_host": .text(Self.host(link.fromHost)),
+            "dst_host": .text(Self.host(link.toHost)), "crosses_hosts": .bool(link.crossesHosts),
+        ]
+    }
+
+    private func json(_ mirror: PlanOutline.Mirror) -> JSONValue {
+        [
+            "from": .text(Self.host(mirror.from)), "to": .text(Self.host(mirror.to)),
+            "phase": .integer(mirror.phase + 1),
+            "wires": .list(
+                mirror.links.map {
+                    ["src": .text("\(outline.links[$0].source)"), "dst": .text("\(outline.links[$0].destination)")]
+                }),
+        ]
+    }
+
+    private func json(_ chain: PlanOutline.Chain) -> JSONValue {
+        let first = outline.links[chain.first]
+        let second = outline.links[chain.second]
+        return [
+            "src": .text("\(first.source)"), "via": .text("\(second.source)"), "dst": .text("\(second.destination)"),
+            "delay_frames": .integer(chain.delayFrames), "direct_delay_frames": .integer(chain.directDelayFrames),
+        ]
+    }
+}

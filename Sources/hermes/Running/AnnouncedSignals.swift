@@ -1,0 +1,54 @@
+import CKeeper
+import Glibc
+import HermesModel
+import HermesNode
+import HermesPlan
+import HermesProtocol
+
+/// What the modules of a configuration announce, learnt by starting them and ending them again.
+struct AnnouncedSignals {
+    var signals: [SignalListing]
+    /// What is wrong between configuration and announcements.
+    var error: ConfigurationError?
+
+    /// - Throws: `RunFailure` when a module can't be started or announces nothing valid.
+    static func read(_ simulation: Simulation, _ console: Console) throws -> AnnouncedSignals {
+        var simulation = simulation
+        // A name of its own: the simulation itself may be running.
+        simulation.name = "announce-\(getpid())"
+        var processKeeper = keeper()
+        let code = keeper_start(&processKeeper)
+        guard code == 0 else { throw RunFailure(.resource, cause: "can't fork: \(String(cString: strerror(code)))") }
+        let folder: RunFolder
+        do {
+            folder = try RunFolder(name: simulation.name)
+        } catch {
+            keeper_finish(&processKeeper)
+            throw error
+        }
+        let node = EmbeddedNode(
+            simulation, settings: Installation.here.launchSettings(for: simulation), folder: folder,
+            keeper: processKeeper,
+            reporter: EmbeddedNode.Reporter(
+                moduleLine: { console.moduleLine($0, $1) }, warning: { console.warning($0) }))
+        let announcements = Result { try node.launch() }
+        node.finish(hurried: false)
+        return try plan(simulation, announcements.get(), console)
+    }
+
+    private static func plan(
+        _ simulation: Simulation, _ announcements: [Announcement], _ console: Console
+    ) throws -> AnnouncedSignals {
+        do {
+            let (plan, warnings) = try Planner.plan(simulation, announcements: announcements)
+            for warning in warnings { console.diagnostic(warning) }
+            return AnnouncedSignals(signals: plan.registry.signals.map { SignalListing($0) })
+        } catch let error as ConfigurationError {
+            var bare = simulation
+            bare.wires = []
+            for index in bare.modules.indices { bare.modules[index].signals = [] }
+            let plan = try Planner.plan(bare, announcements: announcements).plan
+            return AnnouncedSignals(signals: plan.registry.signals.map { SignalListing($0) }, error: error)
+        }
+    }
+}
