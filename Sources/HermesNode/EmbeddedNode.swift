@@ -51,7 +51,8 @@ public final class EmbeddedNode: NodeSession {
 
     /// - Parameter keeper: forked by the caller before it had threads; the node ends it.
     public init(
-        _ simulation: Simulation, settings: LaunchSettings, folder: RunFolder, keeper processKeeper: keeper, reporter: Reporter
+        _ simulation: Simulation, settings: LaunchSettings, folder: RunFolder, keeper processKeeper: keeper,
+        reporter: Reporter
     ) {
         self.simulation = simulation
         self.settings = settings
@@ -204,7 +205,9 @@ public final class EmbeddedNode: NodeSession {
             },
             warn: warn,
             watch: StepWatch(
-                timeoutSeconds: simulation.modules.map { $0.stepTimeoutSeconds ?? simulation.execution.stepTimeoutSeconds }))
+                timeoutSeconds: simulation.modules.map {
+                    $0.stepTimeoutSeconds ?? simulation.execution.stepTimeoutSeconds
+                }))
     }
 
     // MARK: Frames
@@ -349,7 +352,8 @@ public final class EmbeddedNode: NodeSession {
         for index in spawned where exitStatus(index) == nil {
             // Free scripts have no terminate: SIGTERM is how they are told.
             if plan?.modules[index].isFree != true {
-                reporter.warning("module \(simulation.modules[index].name) has not terminated within 1 s; it gets SIGTERM")
+                reporter.warning(
+                    "module \(simulation.modules[index].name) has not terminated within 1 s; it gets SIGTERM")
             }
             keeper_signal(&processKeeper, processes[index]!.id, SIGTERM, 0)
         }
@@ -363,7 +367,9 @@ public final class EmbeddedNode: NodeSession {
 
     /// Processes whose keeper was killed got SIGTERM from the kernel; after their second they are ended from here.
     private func endOrphans() {
-        let orphans = supervisor!.records.with { $0.filter { $0.isOrphaned && $0.exitStatus == nil && $0.pid > 0 }.map(\.pid) }
+        let orphans = supervisor!.records.with {
+            $0.filter { $0.isOrphaned && $0.exitStatus == nil && $0.pid > 0 }.map(\.pid)
+        }
         let limit = deadline(after: 1.2)
         while orphans.contains(where: { kill($0, 0) == 0 }) && monotonicNow() < limit { usleep(10_000) }
         for pid in orphans { kill(-pid, SIGKILL) }
@@ -374,7 +380,9 @@ public final class EmbeddedNode: NodeSession {
     private func send(_ type: Int, to index: Int, head: [UInt8] = [], body: [UInt8] = []) throws -> UInt32 {
         // Asked before the command goes out: the one that stages makes the module ready.
         let isReady = segment?.isReady(module: index) == true
-        guard let sequence = processes[index]!.send(type, head: head, body: body, until: deadline(after: Self.startSeconds))
+        guard
+            let sequence = processes[index]!.send(
+                type, head: head, body: body, until: deadline(after: Self.startSeconds))
         else { throw failure(.protocolError, index, "does not read its command FIFO") }
         if isReady { segment!.announceCommand(toModule: index) }
         return sequence
@@ -394,7 +402,8 @@ public final class EmbeddedNode: NodeSession {
         _ index: Int, doing what: String, _ body: (inout ProcessRecord) -> Result?
     ) throws -> Result {
         let record = Int(processes[index]!.id)
-        let waitsForEver = (simulation.modules[index].stepTimeoutSeconds ?? simulation.execution.stepTimeoutSeconds) == 0
+        let waitsForEver =
+            (simulation.modules[index].stepTimeoutSeconds ?? simulation.execution.stepTimeoutSeconds) == 0
         func look(_ records: inout [ProcessRecord]) -> Awaited<Result>? {
             if isAbandoned.load(ordering: .relaxed) { return .lost }
             if let result = body(&records[record]) { return .result(result) }
@@ -437,7 +446,8 @@ public final class EmbeddedNode: NodeSession {
         }
         if let index = recordOrder.first(where: { isLost($0) }) { return lost(index, frame: frame) }
         if isAbandoned.load(ordering: .relaxed) { return abandoned(frame) }
-        return RunFailure(.protocolError, host: Self.hostName, frame: frame, cause: "the barrier failed for no known reason")
+        return RunFailure(
+            .protocolError, host: Self.hostName, frame: frame, cause: "the barrier failed for no known reason")
     }
 
     /// The reason travels by FIFO, ahead of the status: it is there or about to be.

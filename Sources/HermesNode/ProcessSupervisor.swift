@@ -69,10 +69,12 @@ final class ProcessSupervisor: @unchecked Sendable {
 
     func start() {
         let this = Unmanaged.passRetained(self)
-        pthread_create(&thread, nil, { this in
-            Unmanaged<ProcessSupervisor>.fromOpaque(this!).takeRetainedValue().run()
-            return nil
-        }, this.toOpaque())
+        pthread_create(
+            &thread, nil,
+            { this in
+                Unmanaged<ProcessSupervisor>.fromOpaque(this!).takeRetainedValue().run()
+                return nil
+            }, this.toOpaque())
     }
 
     /// Reads what is there still, then ends the thread. Call once, after `start`.

@@ -27,7 +27,9 @@ import Testing
                 tables.append((words[1], try #require(Int(words[2])), []))
             }
             let cells = line.split(separator: "|").map { $0.trimmingCharacters(in: .whitespaces) }
-            guard line.hasPrefix("| "), cells.count >= 4, cells[2].hasPrefix("`"), let offset = Int(cells[0]) else { continue }
+            guard line.hasPrefix("| "), cells.count >= 4, cells[2].hasPrefix("`"), let offset = Int(cells[0]) else {
+                continue
+            }
             tables[tables.count - 1].rows.append(
                 Row(offset: offset, type: cells[1], field: String(cells[2].dropFirst().dropLast())))
         }
@@ -55,7 +57,8 @@ import Testing
             for row in table.rows {
                 let field = "\(table.structure).\(row.field)"
                 source += "_Static_assert(offsetof(\(table.structure), \(row.field)) == \(row.offset), \"\(field)\");\n"
-                source += "_Static_assert(sizeof(((\(table.structure) *)0)->\(row.field)) == \(row.size), \"\(field)\");\n"
+                source +=
+                    "_Static_assert(sizeof(((\(table.structure) *)0)->\(row.field)) == \(row.size), \"\(field)\");\n"
             }
         }
         let compiler = Process(), input = Pipe(), output = Pipe()
