@@ -43,7 +43,7 @@ import Testing
         let summary = try coordinator.run()
         #expect(node.happenings.suffix(2) == [.observerFinish, .finish(hurried: true)])
         #expect(summary.outcome == .failed && summary.frames == 1)
-        #expect(summary.error == "module m on host desk in frame 2: ended by signal 9")
+        #expect(summary.error == "module m on host desk at frame 2: ended by signal 9")
         coordinator.mailbox.post(.pause) { result in
             if case .failure(let refusal) = result { answer.withLock { $0 = refusal.description } }
         }

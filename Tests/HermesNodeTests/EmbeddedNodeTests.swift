@@ -178,7 +178,7 @@ private final class Bench: @unchecked Sendable {
         let failure = bench.failure { try bench.step(3...3) }
         #expect(
             failure?.description
-                == "module weak on host desk in frame 3: step returned 7: out of fuel; last lines: tank is empty")
+                == "module weak on host desk at frame 3: step returned 7: out of fuel; last lines: tank is empty")
         #expect(bench.node.moduleStates.map(\.state) == [.staged, .error])
         #expect(bench.end(hurried: true) == [])
         #expect(bench.lines.contains { $0.hasPrefix("steady: terminated after") })
