@@ -13,13 +13,14 @@ func swift(_ name: String, _ dependencies: [Target.Dependency], path: String? = 
 }
 
 func tests(_ name: String, _ dependencies: [Target.Dependency], resources: [Resource]? = nil) -> Target {
-    .testTarget(name: name, dependencies: dependencies, resources: resources, swiftSettings: [importsHeaders] + warnings)
+    .testTarget(
+        name: name, dependencies: dependencies, resources: resources, swiftSettings: [importsHeaders] + warnings)
 }
 
 let package = Package(
     name: "hermes",
     products: [
-        .library(name: "HermesModule", targets: ["HermesModule"]),
+        .library(name: "HermesModule", targets: ["HermesModule"])
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),

@@ -93,7 +93,9 @@ public final class Segment: @unchecked Sendable {
     // MARK: Modules
 
     /// Hands the mapped segment to a module inside this process; false when it does not fit.
-    public func bind(_ body: (UnsafeMutablePointer<hermes_view>, Int) -> Int32, index: Int) -> Bool { body(view, index) == 0 }
+    public func bind(_ body: (UnsafeMutablePointer<hermes_view>, Int) -> Int32, index: Int) -> Bool {
+        body(view, index) == 0
+    }
     public func setProcess(_ pid: Int32, ofModule module: Int) { view.pointee.modules[module].pid = UInt32(pid) }
     /// Tells a staged module that a command waits in its FIFO.
     public func announceCommand(toModule module: Int) {

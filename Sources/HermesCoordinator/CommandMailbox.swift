@@ -88,7 +88,8 @@ public final class CommandMailbox: Sendable {
             }
         }
         return state.withLock { state in
-            state.entries.compactMap { if case .frame(let target) = $0.expectation { target } else { nil } }.min() ?? .max
+            state.entries.compactMap { if case .frame(let target) = $0.expectation { target } else { nil } }.min()
+                ?? .max
         }
     }
 

@@ -132,7 +132,9 @@ public final class Coordinator: @unchecked Sendable {
     }
 
     private func throwIfInterrupted() throws {
-        if interrupted.load(ordering: .relaxed) { throw RunFailure(.refused, cause: "interrupted before it had staged") }
+        if interrupted.load(ordering: .relaxed) {
+            throw RunFailure(.refused, cause: "interrupted before it had staged")
+        }
     }
 
     private func resolveOverrides(_ plan: Plan) throws -> [(slot: Int, bits: UInt64)] {
@@ -162,7 +164,8 @@ public final class Coordinator: @unchecked Sendable {
     }
 
     private func summary(
-        _ outcome: RunOutcome, _ failure: RunFailure?, frames: UInt64, wall: Double, pacer: Pacer?, mode: Execution.Mode?
+        _ outcome: RunOutcome, _ failure: RunFailure?, frames: UInt64, wall: Double, pacer: Pacer?,
+        mode: Execution.Mode?
     ) -> RunSummary {
         let staged = progress.stagedNanoseconds == 0 ? monotonicNow() : progress.stagedNanoseconds
         let time = Double(frames) / simulation.execution.rateHz
@@ -170,8 +173,10 @@ public final class Coordinator: @unchecked Sendable {
         return RunSummary(
             name: simulation.name, mode: (mode ?? simulation.execution.mode).rawValue, frames: frames, time: time,
             startup_s: Double(staged - startedAt) / 1e9, wall_s: wall,
-            frames_per_s: wall > 0 ? Double(frames) / wall : 0, realtime_factor: wall > 0 && frames > 0 ? time / wall : nil,
-            modules: simulation.modules.count, hosts: Set(simulation.modules.map(\.host)).count, epochs: Int(progress.epoch) + 1,
+            frames_per_s: wall > 0 ? Double(frames) / wall : 0,
+            realtime_factor: wall > 0 && frames > 0 ? time / wall : nil,
+            modules: simulation.modules.count, hosts: Set(simulation.modules.map(\.host)).count,
+            epochs: Int(progress.epoch) + 1,
             overruns: pacer?.overruns ?? 0,
             lateness_us: pacer.flatMap { $0.lateness.totalCount > 0 ? RunSummary.Lateness($0.lateness) : nil },
             recording_stalls: nil, digest: nil, earlier_digests: nil, outcome: wasInterrupted ? .interrupted : outcome,

@@ -80,10 +80,12 @@ final class FrameFeed: @unchecked Sendable {
         state.withLock { state in
             guard state.isRunning, !state.isOver, state.thread == nil, !state.readers.isEmpty else { return }
             var thread = pthread_t()
-            pthread_create(&thread, nil, { feed in
-                Unmanaged<FrameFeed>.fromOpaque(feed!).takeRetainedValue().run()
-                return nil
-            }, Unmanaged.passRetained(self).toOpaque())
+            pthread_create(
+                &thread, nil,
+                { feed in
+                    Unmanaged<FrameFeed>.fromOpaque(feed!).takeRetainedValue().run()
+                    return nil
+                }, Unmanaged.passRetained(self).toOpaque())
             state.thread = thread
         }
         progress.wake()

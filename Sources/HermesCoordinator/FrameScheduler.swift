@@ -20,7 +20,8 @@ struct FrameScheduler {
     private var awaitedFrame = UInt64.max
 
     init(
-        node: any NodeSession, observers: [any FrameObserver], mailbox: CommandMailbox, progress: RunProgress, plan: Plan,
+        node: any NodeSession, observers: [any FrameObserver], mailbox: CommandMailbox, progress: RunProgress,
+        plan: Plan,
         state: RunState
     ) {
         self.node = node

@@ -7,7 +7,8 @@ struct Pacer {
     private var base: UInt64 = 0
     private var baseFrame: UInt64 = 0
     /// How late frames began, nanoseconds; up to 100 s.
-    private(set) var lateness = Histogram<UInt64>(highestTrackableValue: 100_000_000_000, numberOfSignificantValueDigits: .three)
+    private(set) var lateness = Histogram<UInt64>(
+        highestTrackableValue: 100_000_000_000, numberOfSignificantValueDigits: .three)
     private(set) var overruns: UInt64 = 0
 
     init(rateHz: Double) { self.rateHz = rateHz }

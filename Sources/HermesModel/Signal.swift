@@ -40,7 +40,8 @@ public struct SignalName: Hashable, Sendable, Comparable, CustomStringConvertibl
         guard let dot = bytes.firstIndex(of: UInt8(ascii: ".")), dot != bytes.startIndex else { return nil }
         let signal = bytes[bytes.index(after: dot)...]
         guard !signal.isEmpty else { return nil }
-        self.init(module: String(decoding: bytes[..<dot], as: UTF8.self), signal: String(decoding: signal, as: UTF8.self))
+        self.init(
+            module: String(decoding: bytes[..<dot], as: UTF8.self), signal: String(decoding: signal, as: UTF8.self))
     }
 
     public var description: String { "\(module).\(signal)" }

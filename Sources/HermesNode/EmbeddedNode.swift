@@ -57,7 +57,8 @@ public final class EmbeddedNode: NodeSession {
 
     /// - Parameter keeper: forked by the caller before it had threads; the node ends it.
     public init(
-        _ simulation: Simulation, settings: LaunchSettings, folder: RunFolder, keeper processKeeper: keeper, reporter: Reporter
+        _ simulation: Simulation, settings: LaunchSettings, folder: RunFolder, keeper processKeeper: keeper,
+        reporter: Reporter
     ) {
         self.simulation = simulation
         self.settings = settings
@@ -148,7 +149,6 @@ public final class EmbeddedNode: NodeSession {
         if let inside = inproc[index] { return try decode(inside.announcement) }
         // A file that isn't Python can't know of this library: it runs beside the frames.
         if module.kind == .script && !LaunchSettings.isPython(module.program) {
-            try awaitRecord(index, doing: "start") { $0.pid != 0 ? () : nil }
             return Announcement(isFree: true, signals: [])
         }
         let record = try awaitRecord(index, doing: "announce its signals") { record -> ProcessRecord? in
@@ -169,8 +169,10 @@ public final class EmbeddedNode: NodeSession {
             throw RunFailure(.resource, cause: "\(error)")
         }
         self.segment = segment
-        for (record, index) in recordOrder.enumerated() {
-            segment.setProcess(supervisor!.records.with { $0[record].pid }, ofModule: index)
+        for index in recordOrder {
+            // A module can have announced before the keeper's word of its start is read.
+            let pid = try awaitRecord(index, doing: "start") { $0.pid != 0 ? $0.pid : nil }
+            segment.setProcess(pid, ofModule: index)
         }
         // All at once: what takes its time loads side by side.
         let asked = try plan.modules.indices.filter { processes[$0] != nil && !plan.modules[$0].isFree }.map { index in
@@ -234,7 +236,9 @@ public final class EmbeddedNode: NodeSession {
             },
             warn: warn,
             watch: StepWatch(
-                timeoutSeconds: simulation.modules.map { $0.stepTimeoutSeconds ?? simulation.execution.stepTimeoutSeconds }))
+                timeoutSeconds: simulation.modules.map {
+                    $0.stepTimeoutSeconds ?? simulation.execution.stepTimeoutSeconds
+                }))
     }
 
     // MARK: Frames
@@ -391,7 +395,8 @@ public final class EmbeddedNode: NodeSession {
         for index in spawned where exitStatus(index) == nil {
             // Free scripts have no terminate: SIGTERM is how they are told.
             if plan?.modules[index].isFree != true {
-                reporter.warning("module \(simulation.modules[index].name) has not terminated within 1 s; it gets SIGTERM")
+                reporter.warning(
+                    "module \(simulation.modules[index].name) has not terminated within 1 s; it gets SIGTERM")
             }
             keeper_signal(&processKeeper, processes[index]!.id, SIGTERM, 0)
         }
@@ -405,7 +410,9 @@ public final class EmbeddedNode: NodeSession {
 
     /// Processes whose keeper was killed got SIGTERM from the kernel; after their second they are ended from here.
     private func endOrphans() {
-        let orphans = supervisor!.records.with { $0.filter { $0.isOrphaned && $0.exitStatus == nil && $0.pid > 0 }.map(\.pid) }
+        let orphans = supervisor!.records.with {
+            $0.filter { $0.isOrphaned && $0.exitStatus == nil && $0.pid > 0 }.map(\.pid)
+        }
         let limit = deadline(after: 1.2)
         while orphans.contains(where: { kill($0, 0) == 0 }) && monotonicNow() < limit { usleep(10_000) }
         for pid in orphans { kill(-pid, SIGKILL) }
@@ -416,7 +423,9 @@ public final class EmbeddedNode: NodeSession {
     private func send(_ type: Int, to index: Int, head: [UInt8] = [], body: [UInt8] = []) throws -> UInt32 {
         // Asked before the command goes out: the one that stages makes the module ready.
         let isReady = segment?.isReady(module: index) == true
-        guard let sequence = processes[index]!.send(type, head: head, body: body, until: deadline(after: Self.startSeconds))
+        guard
+            let sequence = processes[index]!.send(
+                type, head: head, body: body, until: deadline(after: Self.startSeconds))
         else { throw failure(.protocolError, index, "does not read its command FIFO") }
         if isReady { segment!.announceCommand(toModule: index) }
         return sequence
@@ -436,7 +445,8 @@ public final class EmbeddedNode: NodeSession {
         _ index: Int, doing what: String, _ body: (inout ProcessRecord) -> Result?
     ) throws -> Result {
         let record = Int(processes[index]!.id)
-        let waitsForEver = (simulation.modules[index].stepTimeoutSeconds ?? simulation.execution.stepTimeoutSeconds) == 0
+        let waitsForEver =
+            (simulation.modules[index].stepTimeoutSeconds ?? simulation.execution.stepTimeoutSeconds) == 0
         func look(_ records: inout [ProcessRecord]) -> Awaited<Result>? {
             if isAbandoned.load(ordering: .relaxed) { return .lost }
             if let result = body(&records[record]) { return .result(result) }
@@ -479,7 +489,8 @@ public final class EmbeddedNode: NodeSession {
         }
         if let index = recordOrder.first(where: { isLost($0) }) { return lost(index, frame: frame) }
         if isAbandoned.load(ordering: .relaxed) { return abandoned(frame) }
-        return RunFailure(.protocolError, host: Self.hostName, frame: frame, cause: "the barrier failed for no known reason")
+        return RunFailure(
+            .protocolError, host: Self.hostName, frame: frame, cause: "the barrier failed for no known reason")
     }
 
     /// The reason travels by FIFO, ahead of the status: it is there or about to be.

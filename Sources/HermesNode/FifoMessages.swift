@@ -93,7 +93,8 @@ enum AnnouncementDecoder {
                 throw FifoError(cause: "announced a signal of the unknown type \(typeCode)")
             }
             guard nameLength <= longestName else {
-                throw FifoError(cause: "announced a signal's name of \(nameLength) bytes; the longest is \(longestName)")
+                throw FifoError(
+                    cause: "announced a signal's name of \(nameLength) bytes; the longest is \(longestName)")
             }
             guard unitLength <= longestText, summaryLength <= longestText else { throw broken }
             guard reader.remaining >= Int(nameLength) + Int(unitLength) + Int(summaryLength) else { throw broken }

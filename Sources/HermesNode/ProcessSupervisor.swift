@@ -69,10 +69,12 @@ final class ProcessSupervisor: @unchecked Sendable {
 
     func start() {
         let this = Unmanaged.passRetained(self)
-        pthread_create(&thread, nil, { this in
-            Unmanaged<ProcessSupervisor>.fromOpaque(this!).takeRetainedValue().run()
-            return nil
-        }, this.toOpaque())
+        pthread_create(
+            &thread, nil,
+            { this in
+                Unmanaged<ProcessSupervisor>.fromOpaque(this!).takeRetainedValue().run()
+                return nil
+            }, this.toOpaque())
     }
 
     /// Reads what is there still, then ends the thread. Call once, after `start`.
@@ -92,10 +94,11 @@ final class ProcessSupervisor: @unchecked Sendable {
         while true {
             guard poll(&watched, nfds_t(watched.count), -1) >= 0 else { continue }
             for index in processes.indices {
-                if watched[index * 3].revents != 0, readReplies(index) == 0 { watched[index * 3].fd = -1 }
+                // Outputs first: what a module printed before it answered is there for whoever acts on the answer.
                 for stream in 1...2 where watched[index * 3 + stream].revents != 0 {
                     if readOutput(index, isError: stream == 2) == 0 { watched[index * 3 + stream].fd = -1 }
                 }
+                if watched[index * 3].revents != 0, readReplies(index) == 0 { watched[index * 3].fd = -1 }
             }
             if watched[keeperIndex].revents != 0, !readEvent() { watched[keeperIndex].fd = -1 }
             if watched[keeperIndex + 1].revents != 0 { break }
@@ -116,8 +119,8 @@ final class ProcessSupervisor: @unchecked Sendable {
     /// Reads what a process that has ended left behind, and no more: another may hold its pipes and write for ever.
     private func drain(_ index: Int) {
         let streams = [
-            { self.readReplies(index) }, { self.readOutput(index, isError: false) },
-            { self.readOutput(index, isError: true) },
+            { self.readOutput(index, isError: false) }, { self.readOutput(index, isError: true) },
+            { self.readReplies(index) },
         ]
         for read in streams {
             var left = Self.mostLeft

@@ -31,7 +31,9 @@ public final class RunFolder {
                 self.lock = lock
                 return
             }
-            if hermes_segment_owner_state(Self.segmentName(of: name)) == 1 || Self.answers(path) || monotonicNow() > giveUp {
+            if hermes_segment_owner_state(Self.segmentName(of: name)) == 1 || Self.answers(path)
+                || monotonicNow() > giveUp
+            {
                 throw RunFailure(
                     .refused,
                     cause: "a simulation named '\(name)' already runs here; end it with `hermes stop \(name)` "

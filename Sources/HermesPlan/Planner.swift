@@ -61,7 +61,8 @@ public enum Planner {
             let first = registry.signals.count
             var settings = Dictionary(module.signals.map { ($0.name, $0) }, uniquingKeysWith: { first, _ in first })
             for announced in announcement.signals {
-                let signal = merge(announced, settings.removeValue(forKey: announced.name), of: module, index, &diagnostics)
+                let signal = merge(
+                    announced, settings.removeValue(forKey: announced.name), of: module, index, &diagnostics)
                 registry.register(signal)
             }
             let mayListMore = module.kind == .script || announcement.signals.isEmpty

@@ -25,7 +25,8 @@ struct WireResolver {
             for (source, destination) in wire.isBulk ? expand(wire) : [(wire.source, wire.destination)] {
                 guard let ends = look(wire, source, destination), check(wire, ends) else { continue }
                 resolved.append(
-                    ResolvedWire(source: ends.source, destination: ends.destination, gain: wire.gain, offset: wire.offset))
+                    ResolvedWire(
+                        source: ends.source, destination: ends.destination, gain: wire.gain, offset: wire.offset))
             }
         }
         return resolved
@@ -38,7 +39,9 @@ struct WireResolver {
         let pairs = registry.signals.lazy
             .filter { $0.name.module == wire.source.module }
             .map(\.name.signal)
-            .filter { $0.utf8.count >= prefix.utf8.count + suffix.utf8.count && $0.hasPrefix(prefix) && $0.hasSuffix(suffix) }
+            .filter {
+                $0.utf8.count >= prefix.utf8.count + suffix.utf8.count && $0.hasPrefix(prefix) && $0.hasSuffix(suffix)
+            }
             .map { name -> (SignalName, SignalName) in
                 let covered = String(name.dropFirst(prefix.count).dropLast(suffix.count))
                 return (

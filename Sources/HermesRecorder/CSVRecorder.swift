@@ -50,10 +50,13 @@ public final class CSVRecorder: FrameObserver, @unchecked Sendable {
         onFile(part)
         self.ring = ring
         self.writer = writer
-        pthread_create(&thread, nil, { writer in
-            Unmanaged<CSVWriter>.fromOpaque(writer!).takeRetainedValue().run(everyMilliseconds: CSVRecorder.flushMilliseconds)
-            return nil
-        }, Unmanaged.passRetained(writer).toOpaque())
+        pthread_create(
+            &thread, nil,
+            { writer in
+                Unmanaged<CSVWriter>.fromOpaque(writer!).takeRetainedValue().run(
+                    everyMilliseconds: CSVRecorder.flushMilliseconds)
+                return nil
+            }, Unmanaged.passRetained(writer).toOpaque())
     }
 
     public func completed(frame: UInt64, time: Double, slots: UnsafePointer<UInt64>) throws {
@@ -68,7 +71,9 @@ public final class CSVRecorder: FrameObserver, @unchecked Sendable {
                 return try endEarly(
                     RunFailure(
                         .resource, frame: frame,
-                        cause: "the recording \(writer.path) could not be written fast enough for realtime and ends before this frame"))
+                        cause:
+                            "the recording \(writer.path) could not be written fast enough for realtime and ends before this frame"
+                    ))
             }
             stalls += 1
             ring.waitForRoom()

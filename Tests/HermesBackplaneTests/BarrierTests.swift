@@ -14,7 +14,8 @@ private final class ModuleThreads: @unchecked Sendable {
     private let group = DispatchGroup()
     private let count: Int
 
-    init(_ segment: Segment, _ modules: Range<Int>, step: @escaping @Sendable (_ module: Int, _ frame: UInt64) -> Int32) {
+    init(_ segment: Segment, _ modules: Range<Int>, step: @escaping @Sendable (_ module: Int, _ frame: UInt64) -> Int32)
+    {
         self.segment = segment
         count = modules.count
         stop.initialize(to: 0)

@@ -14,7 +14,8 @@ import Testing
         var wires: [(source: Int, destination: Int, gain: Double, offset: Double)] = []
         var taken = Set<Int>()
         for _ in 0..<count {
-            let source = Int.random(in: 0..<count, using: &random), destination = Int.random(in: 0..<count, using: &random)
+            let source = Int.random(in: 0..<count, using: &random),
+                destination = Int.random(in: 0..<count, using: &random)
             let gain = [1, 1, 1, -2.5, 1e300, .ulpOfOne].randomElement(using: &random)!
             let offset = [0, 0, 0, 0.5, -7].randomElement(using: &random)!
             guard source != destination, taken.insert(destination).inserted else { continue }
@@ -26,7 +27,9 @@ import Testing
                 step += 1
             }
         }
-        for wire in wires { sketch.wire("m.s\(wire.source)", "m.s\(wire.destination)", gain: wire.gain, offset: wire.offset) }
+        for wire in wires {
+            sketch.wire("m.s\(wire.source)", "m.s\(wire.destination)", gain: wire.gain, offset: wire.offset)
+        }
         let segment = try sketch.segment()
         let before = types.map { $0.randomBits(using: &random) }
         for (slot, bits) in before.enumerated() { segment.slots[slot] = bits }
@@ -70,7 +73,8 @@ extension SignalType {
     fileprivate func randomBits(using random: inout SplitMix) -> UInt64 {
         switch self {
         case .f64, .i64: Bool.random(using: &random) ? random.next() : bits(Double.random(in: -9...9, using: &random))
-        case .f32, .i32: Bool.random(using: &random) ? random.next() >> 32 : bits(Double.random(in: -9...9, using: &random))
+        case .f32, .i32:
+            Bool.random(using: &random) ? random.next() >> 32 : bits(Double.random(in: -9...9, using: &random))
         case .bool: random.next() & 1
         }
     }

@@ -19,7 +19,8 @@ import Testing
         sketch.module(
             "m",
             signals: open + [
-                AnnouncedSignal(name: "wired", type: .i64, direction: .input), AnnouncedSignal(name: "fixed", type: .i64),
+                AnnouncedSignal(name: "wired", type: .i64, direction: .input),
+                AnnouncedSignal(name: "fixed", type: .i64),
             ])
         sketch.wire("m.fixed", "m.wired")
         let segment = try sketch.segment()
@@ -142,7 +143,9 @@ import Testing
     }
 
     @Test func aWaitEndsWithAResetAndWithTheSimulation() throws {
-        for (end, code) in [({ $0.beginEpoch() }, ECANCELED), ({ $0.setState(.ended) }, ESHUTDOWN)] as [((Segment) -> Void, Int32)] {
+        for (end, code) in [({ $0.beginEpoch() }, ECANCELED), ({ $0.setState(.ended) }, ESHUTDOWN)]
+            as [((Segment) -> Void, Int32)]
+        {
             let (segment, client) = try open()
             segment.publish(frame: 3, time: 0)
             let waiter = DispatchGroup(), seen = Atomic<Int32>(-1)
@@ -168,7 +171,9 @@ private final class Client: @unchecked Sendable {
     /// Why the last call of this thread failed.
     var problem: String { String(cString: hermes_last_error()) }
 
-    func set(_ indices: [UInt32], _ bits: [UInt64]) -> Int32 { hermes_client_set_bits(client, indices, bits, indices.count) }
+    func set(_ indices: [UInt32], _ bits: [UInt64]) -> Int32 {
+        hermes_client_set_bits(client, indices, bits, indices.count)
+    }
 
     func wait(_ frame: UInt64) -> Int32 { hermes_client_wait_frame(client, frame, 60) }
 

@@ -61,7 +61,8 @@ private struct Stranger {
     @Test func aStrangerReadsNamesTypesFlagsAndValues() throws {
         let segment = try sketch().segment()
         let values: [UInt64] = [
-            (0.1 as Double).bitPattern, UInt64(UInt32(bitPattern: -7)), UInt64(Float(2.5).bitPattern), 1, UInt64(bitPattern: -5),
+            (0.1 as Double).bitPattern, UInt64(UInt32(bitPattern: -7)), UInt64(Float(2.5).bitPattern), 1,
+            UInt64(bitPattern: -5),
             (3.25 as Double).bitPattern,
         ]
         for (slot, bits) in values.enumerated() { segment.slots[slot] = bits }
@@ -96,7 +97,8 @@ private struct Stranger {
 
     @Test func theFileIsOfTheOwnerAlone() throws {
         let segment = try sketch().segment()
-        let mode = try FileManager.default.attributesOfItem(atPath: "/dev/shm\(segment.name)")[.posixPermissions] as? Int
+        let mode =
+            try FileManager.default.attributesOfItem(atPath: "/dev/shm\(segment.name)")[.posixPermissions] as? Int
         #expect(mode == 0o600)
     }
 

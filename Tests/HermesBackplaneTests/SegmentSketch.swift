@@ -12,7 +12,8 @@ struct SegmentSketch {
     var schedule: [[String]]?
     private static let place = SourceLocation(file: "sketch", line: 1, column: 1)
 
-    mutating func module(_ name: String, kind: Module.Kind = .process, isFree: Bool = false, signals: [AnnouncedSignal]) {
+    mutating func module(_ name: String, kind: Module.Kind = .process, isFree: Bool = false, signals: [AnnouncedSignal])
+    {
         modules.append(Module(name: name, kind: kind, program: "/bin/true", location: Self.place))
         announcements.append(Announcement(isFree: isFree, signals: signals))
     }

@@ -9,10 +9,11 @@ private final class Answers: Sendable {
     private let all = Mutex<[String]>([])
     func reply(to name: String) -> CommandMailbox.Reply {
         { [self] result in
-            let word = switch result {
-            case .success(let frame): "\(name) at \(frame)"
-            case .failure(let refusal): "\(name): \(refusal)"
-            }
+            let word =
+                switch result {
+                case .success(let frame): "\(name) at \(frame)"
+                case .failure(let refusal): "\(name): \(refusal)"
+                }
             all.withLock { $0.append(word) }
         }
     }
@@ -47,7 +48,8 @@ private final class Answers: Sendable {
     @Test func eachIsAnsweredOnceAndWhenItHasHappened() {
         let mailbox = CommandMailbox {}
         for (name, command) in [
-            ("pause", .pause), ("resume", .resume), ("step", .step(count: 2)), ("far", .step(count: 9)), ("reset", .reset),
+            ("pause", .pause), ("resume", .resume), ("step", .step(count: 2)), ("far", .step(count: 9)),
+            ("reset", .reset),
             ("mode", .setMode(.afap)), ("stop", .stop),
         ] as [(String, RunCommand)] {
             mailbox.post(command, reply: answers.reply(to: name))
@@ -71,7 +73,9 @@ private final class Answers: Sendable {
 
     @Test func theEndAnswersWhoeverWaits() {
         let mailbox = CommandMailbox {}
-        for (name, command) in [("done", .step(count: 5)), ("short", .step(count: 7)), ("reset", .reset)] as [(String, RunCommand)] {
+        for (name, command) in [("done", .step(count: 5)), ("short", .step(count: 7)), ("reset", .reset)]
+            as [(String, RunCommand)]
+        {
             mailbox.post(command, reply: answers.reply(to: name))
         }
         let tickets = mailbox.take().map(\.1)

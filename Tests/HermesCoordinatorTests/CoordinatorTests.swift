@@ -36,12 +36,14 @@ import Testing
 
     @Test func aFailureEndsItHurriedAndIsInTheSummary() throws {
         let node = ScriptedNode()
-        node.onStep = { if $0 == 2 { throw RunFailure(.signal, module: "m", host: "desk", frame: 2, cause: "ended by signal 9") } }
+        node.onStep = {
+            if $0 == 2 { throw RunFailure(.signal, module: "m", host: "desk", frame: 2, cause: "ended by signal 9") }
+        }
         let coordinator = coordinator(node), answer = Mutex<String?>(nil)
         let summary = try coordinator.run()
         #expect(node.happenings.suffix(2) == [.observerFinish, .finish(hurried: true)])
         #expect(summary.outcome == .failed && summary.frames == 1)
-        #expect(summary.error == "module m on host desk in frame 2: ended by signal 9")
+        #expect(summary.error == "module m on host desk at frame 2: ended by signal 9")
         coordinator.mailbox.post(.pause) { result in
             if case .failure(let refusal) = result { answer.withLock { $0 = refusal.description } }
         }
@@ -120,7 +122,9 @@ import Testing
         failed.digest = "00ff"
         let bad = try keys(failed)
         #expect(promised.subtracting(bad.keys).isEmpty)
-        #expect(bad["error"] as? String == "gone" && bad["outcome"] as? String == "failed" && bad["digest"] as? String == "00ff")
+        #expect(
+            bad["error"] as? String == "gone" && bad["outcome"] as? String == "failed"
+                && bad["digest"] as? String == "00ff")
         #expect(bad["realtime_factor"] is NSNull, "no frame, no factor")
     }
 
@@ -157,7 +161,13 @@ import Testing
         let node = ScriptedNode(), coordinator = coordinator(node, lastFrame: 500)
         let resets = Mutex(0)
         node.onStep = { frame in
-            if frame == 300 && resets.withLock({ $0 += 1; return $0 }) == 1 { coordinator.mailbox.post(.reset) }
+            if frame == 300
+                && resets.withLock({
+                    $0 += 1; return $0
+                }) == 1
+            {
+                coordinator.mailbox.post(.reset)
+            }
         }
         let frames = coordinator.frames(buffering: 5000)
         _ = start(coordinator)

@@ -24,7 +24,8 @@ private final class Stage: @unchecked Sendable {
 
     private func scheduler(_ mode: Execution.Mode, lastFrame: UInt64?) throws -> FrameScheduler {
         let plan = try Planner.plan(
-            ScriptedNode.simulation, announcements: [Announcement(signals: node.announced)]).plan
+            ScriptedNode.simulation, announcements: [Announcement(signals: node.announced)]
+        ).plan
         return FrameScheduler(
             node: node, observers: [observer], mailbox: mailbox, progress: progress, plan: plan,
             state: RunState(mode: mode, lastFrame: lastFrame))
@@ -95,7 +96,8 @@ private final class Stage: @unchecked Sendable {
         _ = try stage.run(lastFrame: 4)
         #expect(
             stage.node.happenings == [
-                .observe(0), .edge, .step(1), .observe(1), .step(2), .observe(2), .edge, .step(3), .observe(3), .step(4),
+                .observe(0), .edge, .step(1), .observe(1), .step(2), .observe(2), .edge, .step(3), .observe(3),
+                .step(4),
                 .observe(4),
             ])
     }
@@ -253,7 +255,9 @@ private final class Stage: @unchecked Sendable {
         #expect(stage.command(.setMode(.afap)) != nil)
         #expect(stage.command(.setMode(.afap)) != nil, "no change, nobody told")
         try stage.stop()
-        let told = stage.node.happenings.filter { $0 == .modeChanged(isRealtime: true) || $0 == .modeChanged(isRealtime: false) }
+        let told = stage.node.happenings.filter {
+            $0 == .modeChanged(isRealtime: true) || $0 == .modeChanged(isRealtime: false)
+        }
         #expect(told == [.modeChanged(isRealtime: true), .modeChanged(isRealtime: false)])
     }
 

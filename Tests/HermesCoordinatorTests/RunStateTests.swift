@@ -34,7 +34,8 @@ import Testing
         Row(.realtime, false, .pause, .realtime, true, .wait), Row(.realtime, true, .pause, .realtime, true, .wait),
         Row(.singleFrame, true, .pause, .singleFrame, true, .wait),
 
-        Row(.afap, false, .resume, .afap, false, .run(frame: 5)), Row(.afap, true, .resume, .afap, false, .run(frame: 5)),
+        Row(.afap, false, .resume, .afap, false, .run(frame: 5)),
+        Row(.afap, true, .resume, .afap, false, .run(frame: 5)),
         Row(.realtime, false, .resume, .realtime, false, .run(frame: 5)),
         Row(.realtime, true, .resume, .realtime, false, .run(frame: 5)),
         Row(.singleFrame, true, .resume, .afap, false, .run(frame: 5)),

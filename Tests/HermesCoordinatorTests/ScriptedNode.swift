@@ -41,7 +41,9 @@ final class ScriptedNode: NodeSession, @unchecked Sendable {
         set { script.withLock { $0.step = newValue } }
     }
     var onLaunch: () throws -> Void = {}
-    var announced: [AnnouncedSignal] = [AnnouncedSignal(name: "out"), AnnouncedSignal(name: "in", type: .i32, writable: true)]
+    var announced: [AnnouncedSignal] = [
+        AnnouncedSignal(name: "out"), AnnouncedSignal(name: "in", type: .i32, writable: true),
+    ]
     /// False: paced sleeps return at once.
     var isPatient = true
     private var slept: [UInt64] = []
@@ -71,7 +73,9 @@ final class ScriptedNode: NodeSession, @unchecked Sendable {
     func step(frame: UInt64) throws {
         note(.step(frame))
         // A run that nobody ends must end in a failed test.
-        if frame % 1024 == 0 && Date() > limit { throw RunFailure(.timeout, frame: frame, cause: "nobody ended this run") }
+        if frame % 1024 == 0 && Date() > limit {
+            throw RunFailure(.timeout, frame: frame, cause: "nobody ended this run")
+        }
         try onStep(frame)
     }
     func reset() {

@@ -23,15 +23,18 @@ private final class RunningSegment: @unchecked Sendable {
         let signals = [
             AnnouncedSignal(name: "count", type: .i64, direction: .output, unit: "1"),
             AnnouncedSignal(name: "double", type: .i64, direction: .output),
-            AnnouncedSignal(name: "in", type: .i32, direction: .input), AnnouncedSignal(name: "on", type: .bool, writable: true),
+            AnnouncedSignal(name: "in", type: .i32, direction: .input),
+            AnnouncedSignal(name: "on", type: .bool, writable: true),
         ]
         let (plan, _) = try Planner.plan(simulation, announcements: [Announcement(signals: signals)])
         segment = try Segment(name: self.name, plan: plan, run: 1)
         segment.setState(.running)
-        pthread_create(&thread, nil, { this in
-            Unmanaged<RunningSegment>.fromOpaque(this!).takeUnretainedValue().run()
-            return nil
-        }, Unmanaged.passUnretained(self).toOpaque())
+        pthread_create(
+            &thread, nil,
+            { this in
+                Unmanaged<RunningSegment>.fromOpaque(this!).takeUnretainedValue().run()
+                return nil
+            }, Unmanaged.passUnretained(self).toOpaque())
     }
 
     private func run() {

@@ -102,14 +102,16 @@ enum Bytes {
     @Test func everyFieldArrives() throws {
         let signals = try AnnouncementDecoder.decode(
             Bytes.announcement(
-                Bytes.signal("plain"), Bytes.signal("a.dotted.näme", type: 4, flags: 1 | 4, unit: "m/s²", summary: "Tempo"),
+                Bytes.signal("plain"),
+                Bytes.signal("a.dotted.näme", type: 4, flags: 1 | 4, unit: "m/s²", summary: "Tempo"),
                 Bytes.signal("hidden", type: 2, flags: 2 | 8), Bytes.signal("both", type: 1, flags: 12),
                 Bytes.signal("named", type: 3, flags: 16)))
         #expect(
             signals == [
                 AnnouncedSignal(name: "plain"),
                 AnnouncedSignal(
-                    name: "a.dotted.näme", type: .bool, writable: true, direction: .input, unit: "m/s²", summary: "Tempo"),
+                    name: "a.dotted.näme", type: .bool, writable: true, direction: .input, unit: "m/s²",
+                    summary: "Tempo"),
                 AnnouncedSignal(name: "hidden", type: .i64, published: false, direction: .output),
                 AnnouncedSignal(name: "both", type: .f32, direction: .both),
                 AnnouncedSignal(name: "named", type: .i32, isNamedAccess: true),
@@ -120,22 +122,22 @@ enum Bytes {
     @Test func whatHermesWritesIsWhatItReads() throws {
         // One module after the other: libhermes holds them apart by thread.
         let made = hermes_context_create(
-                "m", nil, "/x",
-                {
-                    var signal = hermes_signal_t()
-                    signal.type = HERMES_I32
-                    signal.flags = UInt32(HERMES_WRITABLE | HERMES_OUTPUT)
-                    "speed".withCString { name in
-                        "m/s".withCString { unit in
-                            signal.name = name
-                            signal.unit = unit
-                            _ = hermes_declare(&signal)
-                        }
+            "m", nil, "/x",
+            {
+                var signal = hermes_signal_t()
+                signal.type = HERMES_I32
+                signal.flags = UInt32(HERMES_WRITABLE | HERMES_OUTPUT)
+                "speed".withCString { name in
+                    "m/s".withCString { unit in
+                        signal.name = name
+                        signal.unit = unit
+                        _ = hermes_declare(&signal)
                     }
-                    let module = UnsafeMutablePointer<hermes_module_t>.allocate(capacity: 1)
-                    module.initialize(to: hermes_module_t())
-                    return module
-                }, { $0?.deallocate() })
+                }
+                let module = UnsafeMutablePointer<hermes_module_t>.allocate(capacity: 1)
+                module.initialize(to: hermes_module_t())
+                return module
+            }, { $0?.deallocate() })
         let context = try #require(made)
         defer { hermes_context_destroy(context) }
         var size = 0
@@ -170,12 +172,14 @@ enum Bytes {
     @Test func typesNamesAndTextsAreChecked() {
         for type in [5, 6, 255] as [UInt8] {
             #expect(
-                cause(Bytes.announcement(Bytes.signal("x", type: type))) == "announced a signal of the unknown type \(type)")
+                cause(Bytes.announcement(Bytes.signal("x", type: type)))
+                    == "announced a signal of the unknown type \(type)")
         }
         #expect(cause(Bytes.announcement(Bytes.signal(""))) == "announced a signal without a name")
         for name in ["a\u{0}", "\n", "a\u{1B}[2J", "\u{7F}"] {
             #expect(
-                cause(Bytes.announcement(Bytes.signal(name))) == "announced a signal with a control character in its name")
+                cause(Bytes.announcement(Bytes.signal(name)))
+                    == "announced a signal with a control character in its name")
         }
         #expect(
             cause(Bytes.announcement(Bytes.signal("x"), Bytes.signal("y"), Bytes.signal("x")))

@@ -63,7 +63,8 @@ enum UniqueName {
         #expect(squatter.firstWords == "ready\n")
         squatter.kill()
         let folder = try RunFolder(name: name)
-        #expect(!exists("\(folder.path)/0.command") && hermes_segment_owner_state(RunFolder.segmentName(of: name)) == -1)
+        #expect(
+            !exists("\(folder.path)/0.command") && hermes_segment_owner_state(RunFolder.segmentName(of: name)) == -1)
         folder.remove()
     }
 

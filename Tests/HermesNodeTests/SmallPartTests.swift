@@ -44,7 +44,8 @@ import Testing
         var warned: [Int] = []
         func look(_ seconds: Double, _ modules: Int...) -> StepWatch.Verdict {
             watch.look(
-                now: start + UInt64(seconds * 1e9), frame: 1, owed: modules.map { ($0, start) }, warn: { warned.append($0) })
+                now: start + UInt64(seconds * 1e9), frame: 1, owed: modules.map { ($0, start) },
+                warn: { warned.append($0) })
         }
         #expect(look(0.5, 0, 1) == .wait(until: start + second))
         #expect(warned.isEmpty)
@@ -56,14 +57,17 @@ import Testing
         #expect(warned == [1, 0])
         #expect(look(2, 0, 1) == .timedOut(module: 1, seconds: 2))
         #expect(look(4, 0) == .timedOut(module: 0, seconds: 4))
-        #expect(watch.look(now: start + second, frame: 2, owed: [(1, start)], warn: { warned.append($0) }) != .timedOut(module: 1, seconds: 2))
+        #expect(
+            watch.look(now: start + second, frame: 2, owed: [(1, start)], warn: { warned.append($0) })
+                != .timedOut(module: 1, seconds: 2))
         #expect(warned == [1, 0, 1], "and again in the next")
     }
 
     @Test func zeroWaitsForEver() {
         var watch = StepWatch(timeoutSeconds: [0, 0])
         #expect(watch.firstLook(now: 5) == .max)
-        let verdict = watch.look(now: 1_000_000 * second, frame: 1, owed: [(0, 0)], warn: { _ in Issue.record("warned") })
+        let verdict = watch.look(
+            now: 1_000_000 * second, frame: 1, owed: [(0, 0)], warn: { _ in Issue.record("warned") })
         #expect(verdict == .wait(until: 1_000_001 * second))
         #expect(StepWatch(timeoutSeconds: []).firstLook(now: 5) == .max)
         #expect(StepWatch(timeoutSeconds: [0, 6]).firstLook(now: 0) == 3 * second)
@@ -108,7 +112,9 @@ import Testing
 }
 
 @Suite struct LaunchSettingsTests {
-    private func module(_ kind: Module.Kind, _ program: String, _ environment: [(name: String, value: String)] = []) -> Module {
+    private func module(_ kind: Module.Kind, _ program: String, _ environment: [(name: String, value: String)] = [])
+        -> Module
+    {
         Module(
             name: "pilot", kind: kind, program: program, arguments: ["--fast", "a b"], environment: environment,
             location: SourceLocation(file: "sim.yaml", line: 1, column: 1))
@@ -132,7 +138,8 @@ import Testing
         #expect(launch.arguments == ["/bin/pilot", "--fast", "a b"] && launch.directory == "/base")
         #expect(variables["HERMES_MODULE"] == "pilot" && variables["HERMES_CONFIG"] == "/base/pilot.yaml")
         #expect(variables["HERMES_COMMAND_FIFO"] == "/f/0.command" && variables["HERMES_REPLY_FIFO"] == "/f/0.reply")
-        #expect(variables["HERMES_LIBRARY"] == "/lib/libhermes.so" && variables["GAIN"] == "2" && variables["EMPTY"] == "")
+        #expect(
+            variables["HERMES_LIBRARY"] == "/lib/libhermes.so" && variables["GAIN"] == "2" && variables["EMPTY"] == "")
         #expect(variables["HERMES_SHM"] == "/hermes_flight", "what Hermes says is not the configuration's to change")
         #expect(variables["PYTHONPATH"]?.hasPrefix("/lib/hermes") == true)
         #expect(variables["PATH"] == getenv("PATH").map { String(cString: $0) }, "and what was inherited")
@@ -152,17 +159,21 @@ import Testing
         let (other, _) = try self.launch(module(.script, "/base/steer.sh"))
         #expect(other.arguments == ["/base/steer.sh", "--fast", "a b"])
         let (kept, own) = try self.launch(
-            module(.script, "/base/steer.py", [("HERMES_PYTHON", "/opt/python"), ("PYTHONPATH", "/mine"), ("PYTHONUNBUFFERED", "")]))
+            module(
+                .script, "/base/steer.py",
+                [("HERMES_PYTHON", "/opt/python"), ("PYTHONPATH", "/mine"), ("PYTHONUNBUFFERED", "")]))
         #expect(own["PYTHONPATH"] == "/lib/hermes:/mine" && own["PYTHONUNBUFFERED"] == "" && kept.arguments[1] == "-m")
     }
 
     @Test func theInterpreterIsLookedForOnTheModulesPath() throws {
-        let (launch, _) = try launch(module(.script, "/base/a.py", [("HERMES_PYTHON", "sh"), ("PATH", "/nowhere:/bin")]))
+        let (launch, _) = try launch(
+            module(.script, "/base/a.py", [("HERMES_PYTHON", "sh"), ("PATH", "/nowhere:/bin")]))
         #expect(launch.arguments[0] == "/bin/sh")
         let error = #expect(throws: RunFailure.self) {
             try self.launch(module(.script, "/base/a.py", [("HERMES_PYTHON", "python9"), ("PATH", "/nowhere")]))
         }
-        #expect(error?.cause == "there is no python9 on PATH to run the script with; install python3 or set HERMES_PYTHON")
+        #expect(
+            error?.cause == "there is no python9 on PATH to run the script with; install python3 or set HERMES_PYTHON")
         #expect(error?.module == "pilot")
     }
 }

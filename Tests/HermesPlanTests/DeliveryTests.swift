@@ -71,7 +71,8 @@ import Testing
         var wires: [(source: Int, destination: Int, gain: Double)] = []
         var destinations = Set<Int>()
         while wires.count < count / 2 {
-            let source = Int.random(in: 0..<count, using: &random), destination = Int.random(in: 0..<count, using: &random)
+            let source = Int.random(in: 0..<count, using: &random),
+                destination = Int.random(in: 0..<count, using: &random)
             let length = Int.random(in: 1...9, using: &random)
             let gain: Double = Int.random(in: 0..<5, using: &random) == 0 ? 2 : 1
             for step in 0..<min(length, count - max(source, destination))

@@ -84,7 +84,8 @@ import Testing
         sketch.module("step", kind: .script, listed: [.listed("more", type: .bool)], .init(name: "own"))
         sketch.module("silent", listed: [.listed("z", unit: "s")])
         let plan = try sketch.plan().plan
-        #expect(plan.registry.signals.map(\.name.description) == ["free.x", "free.y", "step.own", "step.more", "silent.z"])
+        #expect(
+            plan.registry.signals.map(\.name.description) == ["free.x", "free.y", "step.own", "step.more", "silent.z"])
         #expect(plan.registry.signals.map(\.type) == [.i32, .f64, .f64, .bool, .f64])
         #expect(plan.modules.map(\.isFree) == [true, false, false])
     }

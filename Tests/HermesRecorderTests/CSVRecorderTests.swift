@@ -52,14 +52,19 @@ import Testing
         defer { recording.remove() }
         var random = SystemRandomNumberGenerator()
         let rows = (0..<3000).map { _ in
-            ["m.x": UInt64.random(in: 0..<0x7FF0 << 48, using: &random), "m.y": UInt64.random(in: 0..<0x7F80_0000, using: &random)]
+            [
+                "m.x": UInt64.random(in: 0..<0x7FF0 << 48, using: &random),
+                "m.y": UInt64.random(in: 0..<0x7F80_0000, using: &random),
+            ]
         }
         try record(recording, rows: rows)
         let lines = try recording.text("run.csv").split(separator: "\n").dropFirst()
         try #require(lines.count == rows.count)
         for (line, row) in zip(lines, rows) {
             let fields = line.split(separator: ",")
-            try #require(Double(fields[2])?.bitPattern == row["m.x"] && Float(fields[3]).map { UInt64($0.bitPattern) } == row["m.y"])
+            try #require(
+                Double(fields[2])?.bitPattern == row["m.x"]
+                    && Float(fields[3]).map { UInt64($0.bitPattern) } == row["m.y"])
         }
     }
 
@@ -87,7 +92,9 @@ import Testing
         let recorder = CSVRecorder(path: "\(recording.folder)/run.csv") { path in named.withLock { $0.append(path) } }
         for epoch in 0..<3 as Range<UInt32> {
             try recorder.begin(recording.plan, epoch: epoch, isRealtime: false)
-            for frame in 0...UInt64(epoch) { try recording.show(frame, ["m.x": Double(epoch).bitPattern], to: recorder) }
+            for frame in 0...UInt64(epoch) {
+                try recording.show(frame, ["m.x": Double(epoch).bitPattern], to: recorder)
+            }
         }
         try recorder.finish()
         #expect(recording.files == ["run.csv", "run.epoch1.csv", "run.epoch2.csv"])
@@ -110,7 +117,9 @@ import Testing
         try recorder.finish()
         let lines = try recording.text("run.csv").split(separator: "\n")
         #expect(lines.count == 2001)
-        for (frame, line) in lines.dropFirst().enumerated() { try #require(line.hasPrefix("\(frame),0,0,1,10,100,101,")) }
+        for (frame, line) in lines.dropFirst().enumerated() {
+            try #require(line.hasPrefix("\(frame),0,0,1,10,100,101,"))
+        }
         #expect(recorder.stalls > 0, "a ring of 4 MiB holds some 500 rows")
     }
 
@@ -118,7 +127,9 @@ import Testing
         let recording = try Recording([("m", [AnnouncedSignal(name: "x")])])
         defer { recording.remove() }
         let recorder = CSVRecorder(path: "/dev/full") { _ in Issue.record("no file to protect") }
-        let failure = #expect(throws: RunFailure.self) { try recorder.begin(recording.plan, epoch: 0, isRealtime: false) }
+        let failure = #expect(throws: RunFailure.self) {
+            try recorder.begin(recording.plan, epoch: 0, isRealtime: false)
+        }
         #expect(failure?.cause == "the recording /dev/full can't be written: No space left on device")
         try recorder.finish()
         let nowhere = CSVRecorder(path: "\(recording.folder)/none/run.csv") { _ in }
@@ -203,7 +214,9 @@ import Testing
         }
         drain.start()
         let failure = #expect(throws: RunFailure.self) { try recorder.finish() }
-        #expect(failure?.cause.hasSuffix("could not be written fast enough for realtime and ends before this frame") == true)
+        #expect(
+            failure?.cause.hasSuffix("could not be written fast enough for realtime and ends before this frame") == true
+        )
         let last = try #require(failure?.frame)
         #expect(last > 100 && last < 5000)
         withExtendedLifetime(recorder) {}

@@ -56,7 +56,8 @@ import Testing
         let text = try digest(Self.some)
         var all: Set = [text]
         for bit in 0..<64 as Range<UInt64> {
-            all.insert(try digest(Self.some) { name, frame, bits in name == "a.x" && frame == 20 ? bits ^ (1 << bit) : bits })
+            all.insert(
+                try digest(Self.some) { name, frame, bits in name == "a.x" && frame == 20 ? bits ^ (1 << bit) : bits })
         }
         #expect(all.count == 65)
     }
