@@ -9,9 +9,8 @@ public final class RunFolder {
     public let path: String
     public let name: String
     let lock: Int32
-    private let base: PrivateFolder
 
-    public static var base: String { "/dev/shm/hermes-\(geteuid())" }
+    public static var base: String { "/dev/shm/hermes-\(getuid())" }
     public static func path(of name: String) -> String { "\(base)/\(name)" }
     public static func segmentName(of name: String) -> String { "/hermes_\(name)" }
 
@@ -26,8 +25,7 @@ public final class RunFolder {
         Self.sweep()
         let giveUp = deadline(after: Self.clearingSeconds)
         while true {
-            if let (base, lock) = try Self.take(name) {
-                self.base = base
+            if let lock = try Self.take(name) {
                 self.lock = lock
                 return
             }
@@ -43,15 +41,10 @@ public final class RunFolder {
         }
     }
 
-    /// The base folder and the lock on the run's, nil when somebody else has it.
-    private static func take(_ name: String) throws -> (base: PrivateFolder, lock: Int32)? {
-        guard let base = try PrivateFolder.open(base, creating: true) else { return nil }
-        guard base.makeFolder(name) else {
-            // Gone since it was opened: its last user removed it. Try again.
-            if errno == ENOENT { return nil }
-            throw PrivateFolder.failure("can't make \(path(of: name))")
-        }
-        return base.lockFolder(name).map { (base, $0) }
+    /// The folder's lock, nil when somebody else has it.
+    private static func take(_ name: String) throws -> Int32? {
+        guard let runs = try RunBase(base, makes: true), try runs.make(name) else { return nil }
+        return runs.lock(name)
     }
 
     /// True when something listens on the folder's control socket.
@@ -71,25 +64,17 @@ public final class RunFolder {
     }
 
     public func remove() {
-        Self.clear(lock)
-        base.removeFolder(name)
+        RunBase.clear(lock)
+        try? RunBase(Self.base)?.remove(name)
         close(lock)
         rmdir(Self.base)
     }
 
-    /// Removes what a run makes in its folder, and nothing else.
-    private static func clear(_ folder: Int32) {
-        for entry in PrivateFolder.entries(of: openat(folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC))
-        where entry == "control.sock" || entry.hasSuffix(".command") || entry.hasSuffix(".reply") {
-            unlinkat(folder, entry, 0)
-        }
-    }
-
     /// Names of simulations whose folder is there and locked: those that run.
     public static func running() -> [String] {
-        guard let base = try? PrivateFolder.open(base, creating: false) else { return [] }
-        return base.entries.filter { name in
-            guard let lock = base.lockFolder(name) else { return true }
+        guard let runs = try? RunBase(base) else { return [] }
+        return runs.names.filter { name in
+            guard let lock = runs.lock(name) else { return true }
             close(lock)
             return false
         }.sorted()
@@ -97,33 +82,31 @@ public final class RunFolder {
 
     /// Removes what dead runs of this user left: folders without a lock, segments without an owner.
     public static func sweep() {
-        if let base = try? PrivateFolder.open(base, creating: false) {
-            for name in base.entries {
-                if let lock = base.lockFolder(name) { removeLeft(by: name, in: base, lock) }
+        if let runs = try? RunBase(base) {
+            for name in runs.names {
+                if let lock = runs.lock(name) { removeLeft(by: name, lock, runs) }
             }
         }
         let prefix = "hermes_"
-        let shared = PrivateFolder.entries(of: open("/dev/shm", O_RDONLY | O_DIRECTORY | O_CLOEXEC))
-        for file in shared where file.hasPrefix(prefix) && file != prefix && isOwn("/dev/shm/\(file)") {
+        for file in RunBase.entries(ofPath: "/dev/shm") where file.hasPrefix(prefix) && file != prefix {
+            // What others leave is theirs to remove, also for root.
+            var status = stat()
+            guard lstat("/dev/shm/\(file)", &status) == 0, status.st_mode & S_IFMT == S_IFREG, status.st_uid == getuid()
+            else { continue }
             let name = String(file.dropFirst(prefix.count))
             // Only under the folder's lock: somebody may just be making a segment of that name.
-            guard hermes_segment_owner_state("/" + file) == 0, let (base, lock) = try? take(name) else { continue }
-            removeLeft(by: name, in: base, lock)
+            guard hermes_segment_owner_state("/" + file) == 0, let lock = try? take(name), let runs = try? RunBase(base)
+            else { continue }
+            removeLeft(by: name, lock, runs)
         }
         rmdir(base)
     }
 
-    /// A regular file of this user: what others leave there is theirs to remove, also for root.
-    private static func isOwn(_ path: String) -> Bool {
-        var status = stat()
-        return lstat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFREG && status.st_uid == geteuid()
-    }
-
     /// Removes what a dead run left; the folder last, for with it goes the lock that keeps others out.
-    private static func removeLeft(by name: String, in base: PrivateFolder, _ lock: Int32) {
-        clear(lock)
+    private static func removeLeft(by name: String, _ lock: Int32, _ runs: RunBase) {
+        RunBase.clear(lock)
         if hermes_segment_owner_state(segmentName(of: name)) == 0 { hermes_segment_unlink(segmentName(of: name)) }
-        base.removeFolder(name)
+        runs.remove(name)
         close(lock)
     }
 }
