@@ -51,7 +51,8 @@ int keeper_read_event(const keeper *self, keeper_event *event);
 /* Ends what is left of the processes (SIGKILL), then the keeper; files stay. Returns when it is gone. */
 void keeper_finish(keeper *self);
 
-/* From now on SIGINT, SIGTERM and SIGHUP become bytes (their numbers) in a pipe, whose read end this returns; -1. */
+/* From now on SIGINT, SIGTERM and SIGHUP become bytes (their numbers) in a pipe, whose read end this returns; -1.
+ * SIGINT and SIGHUP stay ignored where they are. */
 int process_signals(void);
 
 /* True for the status of a process that ended by a signal. */
