@@ -1,4 +1,5 @@
 import ArgumentParser
+import Glibc
 import HermesModel
 import HermesProtocol
 
@@ -22,17 +23,33 @@ struct Hermes: ParsableCommand {
 
     /// Failures of commands end here, each kind with its exit code.
     static func main() {
+        openStandardDescriptors()
         do {
             var command = try parseAsRoot()
             try command.run()
         } catch let error as ConfigurationError {
             for diagnostic in error.diagnostics { Console().diagnostic(diagnostic) }
-            exit(withError: ExitCode(1))
+            end(ExitCode(1))
         } catch let failure as RunFailure {
             Console().error(failure.description)
-            exit(withError: ExitCode(2))
+            end(ExitCode(2))
         } catch {
-            exit(withError: error)
+            end(error)
+        }
+        end(nil)
+    }
+
+    private static func end(_ error: (any Error)?) -> Never {
+        let hasAllResults = Console.finish()
+        if let error { exit(withError: error) }
+        exit(withError: hasAllResults ? ExitCode.success : ExitCode(2))
+    }
+
+    /// A pipe or socket that took the number of a closed one would be written results and errors.
+    private static func openStandardDescriptors() {
+        for descriptor in Int32(0)...2 where fcntl(descriptor, F_GETFD) < 0 {
+            // The lowest free number: this one.
+            _ = open("/dev/null", O_RDWR)
         }
     }
 }

@@ -537,3 +537,84 @@ def test_version(desk):
 def test_wrong_usage_is_64(desk, words):
     done = desk.command(*words)
     assert done.code == 64 and done.stdout == "" and "Usage" in done.stderr
+
+
+# ---- Output that nobody takes ----------------------------------------------------------------------------------
+
+def talkative(desk):
+    desk.write("talk.py", "import sys\ndef step(sim, dt):\n    print('y' * 4000, file=sys.stderr, flush=True)\n")
+    desk.write("talk.sh", "#!/bin/sh\nwhile :; do echo yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy >&2; done &\nexec ./formula \"$@\"\n")
+    (desk.folder / "talk.sh").chmod(0o755)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stuck_reader_of_errors_keeps_nothing_from_ending(desk, config, number):
+    path = config("afap")
+    talkative(desk)
+    path.write_text(path.read_text().replace("executable: ./formula, config: ./zulu", "executable: ./talk.sh, config: ./zulu"))
+    reader, writer = os.pipe()
+    process = subprocess.Popen([HERMES, "run", path], stdout=subprocess.DEVNULL, stderr=writer, cwd=desk.folder, env=desk.environment)
+    os.close(writer)
+    try:
+        wait_for(lambda: (segment_words(desk.name) or (0, 0))[1] > 100, "frames go on while nobody reads")
+        time.sleep(0.5)
+        at = segment_words(desk.name)[1]
+        wait_for(lambda: segment_words(desk.name)[1] > at + 100, "frames go on while nobody reads")
+        process.send_signal(number)
+        assert process.wait(15) == 130
+    finally:
+        process.kill()
+        process.wait()
+        os.close(reader)
+
+
+def test_dropped_lines_of_modules_are_counted(desk, config):
+    path = config("afap")
+    talkative(desk)
+    path.write_text(path.read_text().replace("executable: ./formula, config: ./zulu", "executable: ./talk.sh, config: ./zulu"))
+    process = subprocess.Popen([HERMES, "run", path], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd=desk.folder, env=desk.environment)
+    wait_for(lambda: (segment_words(desk.name) or (0, 0))[1] > 100, "frames go on while nobody reads")
+    time.sleep(2)
+    process.send_signal(signal.SIGINT)
+    said = process.communicate(timeout=20)[1].decode()
+    assert process.returncode == 130
+    assert re.search(r"^hermes: \d+ lines of modules dropped", said, re.M)
+    assert "interrupted, " in said, "the end of the run is told all the same"
+
+
+def test_results_that_cannot_be_written_are_exit_2(desk, config):
+    path = config("afap", ", end_time: 1")
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([HERMES, "run", path, "--digest"], stdout=full, stderr=subprocess.PIPE, text=True, cwd=desk.folder,
+                              env=desk.environment, timeout=30)
+        assert done.returncode == 2 and "results could not be written" in done.stderr, done.stderr
+        done = subprocess.run([HERMES, "plan", path], stdout=full, stderr=subprocess.PIPE, text=True, cwd=desk.folder, timeout=30)
+        assert done.returncode == 2 and "results could not be written" in done.stderr, done.stderr
+
+
+def test_a_reader_that_is_gone_is_no_failure(desk, config):
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run([HERMES, "run", config("afap", ", end_time: 1"), "--digest"], stdout=writer, stderr=subprocess.PIPE,
+                          text=True, cwd=desk.folder, env=desk.environment, timeout=30)
+    os.close(writer)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_standard_descriptors(desk, config, closed):
+    path = config("afap", ", end_time: 1")
+    done = subprocess.run(f"exec {HERMES} run {path} --digest --summary out.json {closed}", shell=True, cwd=desk.folder,
+                          env=desk.environment, timeout=30)
+    assert done.returncode == 0
+    assert json.loads((desk.folder / "out.json").read_text())["frames"] == 8
+
+
+def test_an_ignored_hangup_stays_ignored(desk, config):
+    with Running(desk, config(), prefix=["nohup"]) as sim:
+        sim.ready()
+        sim.process.send_signal(signal.SIGHUP)
+        time.sleep(0.3)
+        sim.command("step")
+        sim.command("stop")
+        sim.finish().expect(0)

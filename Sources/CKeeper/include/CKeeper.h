@@ -53,7 +53,8 @@ void keeper_finish(keeper *self);
 /* Closes the socket, once nobody reads events from it any more. */
 void keeper_close(keeper *self);
 
-/* From now on SIGINT, SIGTERM and SIGHUP become bytes (their numbers) in a pipe, whose read end this returns; -1. */
+/* From now on SIGINT, SIGTERM and SIGHUP become bytes (their numbers) in a pipe, whose read end this returns; -1.
+ * SIGINT and SIGHUP stay ignored where they are. */
 int process_signals(void);
 
 /* True for the status of a process that ended by a signal. */

@@ -17,6 +17,8 @@ struct RunSession {
     var printed: [String] = []
     var recording: String?
     var wantsDigest = false
+    /// Whether `hermes pause`, `stop` and the like reach it.
+    var takesCommands = true
     /// Shown every completed frame, after recording and digest.
     var observers: [any FrameObserver] = []
     var console: Console
@@ -30,6 +32,7 @@ struct RunSession {
             throw RunFailure(.resource, cause: "can't fork: \(String(cString: strerror(code)))")
         }
         let signals = process_signals()
+        console.writeInBackground(signals: signals)
         let folder: RunFolder
         do {
             folder = try RunFolder(name: simulation.name)
@@ -67,8 +70,9 @@ struct RunSession {
 
     /// Until the run is over: a wake-up for each event, and a few a second for progress.
     private func serve(_ coordinator: Coordinator, controlPath: String, signals: Int32, until result: RunResult) {
-        let control = ControlServer(path: controlPath, coordinator: coordinator, lastFrame: lastFrame)
-        if control == nil {
+        let control = !takesCommands
+            ? nil : ControlServer(path: controlPath, coordinator: coordinator, lastFrame: lastFrame)
+        if control == nil && takesCommands {
             console.warning("no control socket at \(controlPath): \(String(cString: strerror(errno)))")
         }
         var line = ProgressLine(rateHz: simulation.execution.rateHz, lastFrame: lastFrame)
@@ -115,6 +119,7 @@ struct RunSession {
     private func interrupt(_ coordinator: Coordinator, _ signals: Int32) {
         var number: UInt8 = 0
         guard read(signals, &number, 1) == 1 else { return }
+        console.interrupted()
         if coordinator.progress.hasStaged && !coordinator.isInterrupted {
             console.note("interrupted; ending after this frame (once more to end at once)")
             coordinator.interrupt()
