@@ -194,6 +194,7 @@ public final class Coordinator: @unchecked Sendable {
             frames_per_s: wall > 0 ? Double(frames) / wall : 0, realtime_factor: wall > 0 && frames > 0 ? time / wall : nil,
             modules: simulation.modules.count, hosts: Set(simulation.modules.map(\.host)).count, epochs: Int(progress.epoch) + 1,
             overruns: pacer?.overruns ?? 0,
+            resynchronised: pacer.flatMap { $0.resynchronised > 0 ? $0.resynchronised : nil },
             lateness_us: pacer.flatMap { $0.lateness.totalCount > 0 ? RunSummary.Lateness($0.lateness) : nil },
             recording_stalls: nil, digest: nil, earlier_digests: nil, outcome: outcome, error: failure.map(\.description))
     }
