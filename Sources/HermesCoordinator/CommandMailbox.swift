@@ -18,7 +18,6 @@ public final class CommandMailbox: Sendable {
         /// In effect at the next edge.
         case edge
         case frame(UInt64)
-        case paused
         case reset
     }
     private struct Entry {
@@ -33,14 +32,16 @@ public final class CommandMailbox: Sendable {
         var ended: String?
     }
     private let state = Mutex(State())
+    /// How many commands lack their answer: an edge that nobody sent one to takes no lock.
+    private let count = Atomic<Int>(0)
     private let onPost: @Sendable () -> Void
 
     init(onPost: @escaping @Sendable () -> Void) { self.onPost = onPost }
 
     /// `reply` comes once, from another thread, with the frame at which the command took effect: for `step` when its
-    /// frames are complete, for `pause` when the last frame is, for `reset` when frame 0 is there.
+    /// frames are complete, for `pause` at the edge where it holds, for `reset` when frame 0 is there.
     public func post(_ command: RunCommand, reply: @escaping Reply = { _ in }) {
-        let ended = state.withLock { state -> String? in
+        let ended = change { state -> String? in
             if state.ended == nil {
                 state.entries.append(Entry(number: state.next, command: command, reply: reply))
                 state.next += 1
@@ -51,14 +52,15 @@ public final class CommandMailbox: Sendable {
     }
 
     func take() -> [(RunCommand, Ticket)] {
-        state.withLock { state in
+        guard count.load(ordering: .acquiring) > 0 else { return [] }
+        return state.withLock { state in
             state.entries.filter { if case .posted = $0.expectation { true } else { false } }
                 .map { ($0.command, Ticket(number: $0.number)) }
         }
     }
 
     func refuse(_ ticket: Ticket, _ reason: String) {
-        let entry = state.withLock { state in
+        let entry = change { state in
             state.entries.firstIndex { $0.number == ticket.number }.map { state.entries.remove(at: $0) }
         }
         entry?.reply(.failure(CommandRefused(description: reason)))
@@ -70,20 +72,19 @@ public final class CommandMailbox: Sendable {
             state.entries[index].expectation =
                 switch state.entries[index].command {
                 case .step: .frame(frame ?? 0)
-                case .pause: .paused
                 case .reset: .reset
-                case .resume, .setMode, .stop: .edge
+                case .pause, .resume, .setMode, .stop: .edge
                 }
         }
     }
 
     /// Answers what has come true at an edge. Returns the earliest frame that somebody still waits for, `.max` for none.
-    func settle(frame: UInt64, isPaused: Bool) -> UInt64 {
+    func settle(frame: UInt64) -> UInt64 {
+        guard count.load(ordering: .acquiring) > 0 else { return .max }
         answer { expectation in
             switch expectation {
             case .edge: frame
             case .frame(let target): frame >= target ? frame : nil
-            case .paused: isPaused ? frame : nil
             case .posted, .reset: nil
             }
         }
@@ -95,7 +96,7 @@ public final class CommandMailbox: Sendable {
 
     /// Frames beyond `last` will not come for those who asked to step to them.
     func refuseSteps(beyond last: UInt64, _ reason: String) {
-        let refused = state.withLock { state in
+        let refused = change { state in
             var refused: [(reply: Reply, target: UInt64)] = []
             state.entries.removeAll { entry in
                 guard case .frame(let target) = entry.expectation, target > last else { return false }
@@ -115,7 +116,7 @@ public final class CommandMailbox: Sendable {
 
     /// The run is over: everything still waiting is told why. Later posts too.
     func close(_ reason: String, frame: UInt64) {
-        let entries = state.withLock { state in
+        let entries = change { state in
             state.ended = reason
             defer { state.entries = [] }
             return state.entries
@@ -131,8 +132,15 @@ public final class CommandMailbox: Sendable {
         }
     }
 
+    private func change<Result>(_ body: (inout State) -> sending Result) -> sending Result {
+        state.withLock { state in
+            defer { count.store(state.entries.count, ordering: .releasing) }
+            return body(&state)
+        }
+    }
+
     private func answer(_ decide: (Expectation) -> UInt64?) {
-        let answered = state.withLock { state in
+        let answered = change { state in
             var answered: [(Reply, UInt64)] = []
             state.entries.removeAll { entry in
                 // A stop is answered when everything is gone.

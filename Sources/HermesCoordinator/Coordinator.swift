@@ -28,6 +28,7 @@ public final class Coordinator: @unchecked Sendable {
     private let startedAt = monotonicNow()
     private let planned = Mutex<Plan?>(nil)
     private let interrupted = Atomic<Bool>(false)
+    private let abandoned = Atomic<Bool>(false)
 
     /// - Parameters:
     ///   - observers: shown every completed frame, in this order.
@@ -63,10 +64,12 @@ public final class Coordinator: @unchecked Sendable {
 
     public var isInterrupted: Bool { interrupted.load(ordering: .relaxed) }
 
-    /// Ends the run without waiting for the frame under way or for modules that have not answered. From any thread.
+    /// Ends the run without waiting for the frame under way, for modules that have not answered or for a recording that
+    /// nobody takes. It counts as stopped, or as interrupted after `interrupt`. From any thread.
     public func abandon() {
-        interrupted.store(true, ordering: .relaxed)
+        abandoned.store(true, ordering: .relaxed)
         node.abandon()
+        for observer in observers { observer.abandon() }
     }
 
     /// The whole run, on the calling thread, which should be its own.
@@ -92,22 +95,41 @@ public final class Coordinator: @unchecked Sendable {
         } catch {
             failure = RunFailure(.protocolError, cause: "\(error)")
         }
-        if outcome == .stopped && interrupted.load(ordering: .relaxed) { outcome = .interrupted }
         let frames = progress.frame
-        for observer in observers {
-            do {
-                try observer.finish()
-            } catch {
-                if failure == nil { failure = error as? RunFailure }
-                outcome = .failed
-            }
+        // The modules first: what they drive is not left driven while a recording is written.
+        node.terminate(hurried: failure != nil)
+        let loss = finishObservers()
+        node.remove()
+        let isOnlyRefused = [failure, loss].allSatisfy { $0 == nil || $0?.code == .refused }
+        if let ending = endingFromOutside, isOnlyRefused, outcome == .stopped || failure != nil || loss != nil {
+            (outcome, failure) = (ending, loss)
+        } else if let loss {
+            (outcome, failure) = (.failed, failure ?? loss)
         }
-        node.finish(hurried: failure != nil)
         mailbox.close(failure.map { "the simulation failed: \($0)" } ?? "the simulation has ended", frame: frames)
         if let configurationError { throw configurationError }
         return summary(
             outcome, failure, frames: frames, wall: Double(lastDone - firstStep) / 1e9,
             pacer: scheduler?.pacer, mode: scheduler?.state.mode)
+    }
+
+    /// The first of what they lost.
+    private func finishObservers() -> RunFailure? {
+        var loss: RunFailure?
+        for observer in observers {
+            do {
+                try observer.finish()
+            } catch {
+                loss = loss ?? error as? RunFailure ?? RunFailure(.resource, cause: "\(error)")
+            }
+        }
+        return loss
+    }
+
+    /// What a run is that ended because somebody asked; nil when nobody did.
+    private var endingFromOutside: RunOutcome? {
+        if interrupted.load(ordering: .relaxed) { return .interrupted }
+        return abandoned.load(ordering: .relaxed) ? .stopped : nil
     }
 
     private func start() throws -> FrameScheduler {
@@ -132,9 +154,7 @@ public final class Coordinator: @unchecked Sendable {
     }
 
     private func throwIfInterrupted() throws {
-        if interrupted.load(ordering: .relaxed) {
-            throw RunFailure(.refused, cause: "interrupted before it had staged")
-        }
+        if endingFromOutside != nil { throw RunFailure(.refused, cause: "interrupted before it had staged") }
     }
 
     private func resolveOverrides(_ plan: Plan) throws -> [(slot: Int, bits: UInt64)] {
@@ -169,7 +189,6 @@ public final class Coordinator: @unchecked Sendable {
     ) -> RunSummary {
         let staged = progress.stagedNanoseconds == 0 ? monotonicNow() : progress.stagedNanoseconds
         let time = Double(frames) / simulation.execution.rateHz
-        let wasInterrupted = interrupted.load(ordering: .relaxed) && failure?.code == .refused
         return RunSummary(
             name: simulation.name, mode: (mode ?? simulation.execution.mode).rawValue, frames: frames, time: time,
             startup_s: Double(staged - startedAt) / 1e9, wall_s: wall,
@@ -178,9 +197,9 @@ public final class Coordinator: @unchecked Sendable {
             modules: simulation.modules.count, hosts: Set(simulation.modules.map(\.host)).count,
             epochs: Int(progress.epoch) + 1,
             overruns: pacer?.overruns ?? 0,
+            resynchronised: pacer.flatMap { $0.resynchronised > 0 ? $0.resynchronised : nil },
             lateness_us: pacer.flatMap { $0.lateness.totalCount > 0 ? RunSummary.Lateness($0.lateness) : nil },
-            recording_stalls: nil, digest: nil, earlier_digests: nil, outcome: wasInterrupted ? .interrupted : outcome,
-            error: wasInterrupted ? nil : failure.map(\.description))
+            recording_stalls: nil, digest: nil, earlier_digests: nil, outcome: outcome, error: failure.map(\.description))
     }
 }
 

@@ -51,7 +51,7 @@ struct FrameScheduler {
                 if isPacing { pacer.ended(frame, now: monotonicNow()) }
                 state.completed(frame)
                 try observe(frame: frame)
-                if frame >= awaitedFrame { settle(isPaused: false) }
+                if frame >= awaitedFrame { settle() }
             case .wait:
                 waitForCommand()
             case .reset:
@@ -90,8 +90,6 @@ struct FrameScheduler {
 
     private mutating func waitForCommand() {
         isPacing = false
-        if !isShownPaused { show(paused: true) }
-        settle(isPaused: true)
         _ = node.sleep(seen: attentionSeen, until: .max)
     }
 
@@ -101,9 +99,7 @@ struct FrameScheduler {
         progress.isPaused = paused
     }
 
-    private mutating func settle(isPaused: Bool) {
-        awaitedFrame = mailbox.settle(frame: state.frame, isPaused: isPaused)
-    }
+    private mutating func settle() { awaitedFrame = mailbox.settle(frame: state.frame) }
 
     private mutating func attend() throws {
         attentionSeen = node.attention
@@ -120,7 +116,7 @@ struct FrameScheduler {
             }
             if case .step = command { mailbox.expect(ticket, frame: state.stepTarget) } else { mailbox.expect(ticket) }
             if state.isPaused {
-                mailbox.refuseSteps(beyond: state.stepTarget, "the simulation was paused at frame \(state.frame)")
+                mailbox.refuseSteps(beyond: state.stepTarget, "cancelled by \(command.word) at frame \(state.frame)")
             }
             // Resuming, resetting and another mode start deadlines anew.
             if command != .stop { isPacing = false }
@@ -129,12 +125,13 @@ struct FrameScheduler {
                 for observer in observers { observer.modeChanged(isRealtime: state.mode == .realtime) }
             }
         }
-        if isShownPaused && !state.isPaused { show(paused: false) }
-        settle(isPaused: state.isPaused && state.next == .wait)
+        // Shown before it is answered: who asked finds what was asked for.
+        if isShownPaused != state.isPaused { show(paused: state.isPaused) }
+        settle()
     }
 
     private mutating func reset() throws {
-        mailbox.refuseSteps(beyond: 0, "the simulation was reset at frame \(state.frame)")
+        mailbox.refuseSteps(beyond: 0, "cancelled by \(RunCommand.reset.word) at frame \(state.frame)")
         try node.reset()
         state.didReset()
         isPacing = false

@@ -10,6 +10,10 @@ struct Pacer {
     private(set) var lateness = Histogram<UInt64>(
         highestTrackableValue: 100_000_000_000, numberOfSignificantValueDigits: .three)
     private(set) var overruns: UInt64 = 0
+    /// How often deadlines began anew after a freeze.
+    private(set) var resynchronised: UInt64 = 0
+    /// Further behind than this, and than a period, frames don't catch up.
+    private static let longestLag: UInt64 = 1_000_000_000
 
     init(rateHz: Double) { self.rateHz = rateHz }
 
@@ -31,7 +35,12 @@ struct Pacer {
 
     mutating func began(_ frame: UInt64, now: UInt64) {
         let start = start(of: frame)
-        lateness.record(min(now > start ? now - start : 0, 100_000_000_000))
+        let lag = now > start ? now - start : 0
+        lateness.record(min(lag, 100_000_000_000))
+        guard lag > Self.longestLag, now > self.start(of: frame + 1) else { return }
+        overruns += 1
+        resynchronised += 1
+        restart(now: now, completed: frame - 1)
     }
 
     /// A frame ends by the time the next one begins.

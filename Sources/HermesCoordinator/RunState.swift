@@ -6,6 +6,17 @@ public enum RunCommand: Sendable, Equatable {
     /// Runs this many frames of a paused simulation.
     case step(count: UInt64)
     case setMode(Execution.Mode)
+
+    var word: String {
+        switch self {
+        case .pause: "pause"
+        case .resume: "resume"
+        case .reset: "reset"
+        case .stop: "stop"
+        case .step: "step"
+        case .setMode: "mode"
+        }
+    }
 }
 
 /// How a run ended.
@@ -91,7 +102,8 @@ struct RunState: Equatable {
             stepTarget = target
         case .setMode(let mode):
             self.mode = mode
-            isPaused = mode == .singleFrame
+            // A paused simulation stays so until somebody resumes it.
+            isPaused = isPaused || mode == .singleFrame
             stepTarget = frame
         }
     }

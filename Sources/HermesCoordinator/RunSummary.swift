@@ -32,6 +32,8 @@ public struct RunSummary: Codable, Sendable {
     public var hosts: Int
     public var epochs: Int
     public var overruns: UInt64
+    /// How often realtime began its deadlines anew, too late to catch up; null when it did not.
+    public var resynchronised: UInt64?
     /// How late realtime frames began.
     public var lateness_us: Lateness?
     /// How often frames waited for the recording.
@@ -57,6 +59,7 @@ public struct RunSummary: Codable, Sendable {
         try keys.encode(hosts, forKey: .hosts)
         try keys.encode(epochs, forKey: .epochs)
         try keys.encode(overruns, forKey: .overruns)
+        try keys.encodeIfPresent(resynchronised, forKey: .resynchronised)
         try keys.encodeIfPresent(lateness_us, forKey: .lateness_us)
         try keys.encodeIfPresent(recording_stalls, forKey: .recording_stalls)
         try keys.encodeIfPresent(digest, forKey: .digest)

@@ -331,11 +331,10 @@ public final class EmbeddedNode: NodeSession {
 
     // MARK: End
 
-    public func finish(hurried: Bool) {
+    public func terminate(hurried: Bool) {
         lossTarget.with { $0 = nil }
         terminateInOrder(hurried: hurried)
         segment?.setState(.ended)
-        segment?.unlink()
         if supervisor == nil {
             keeper_finish(&processKeeper)
         } else {
@@ -343,13 +342,17 @@ public final class EmbeddedNode: NodeSession {
             keeper_finish(&processKeeper)
             supervisor?.stop()
         }
+        lifecycles.with { lifecycles in
+            for index in lifecycles.indices { _ = lifecycles[index].handle(.finish) }
+        }
+    }
+
+    public func remove() {
+        segment?.unlink()
         inprocWatch.stop()
         inproc.removeAll()
         executor = nil
         folder.remove()
-        lifecycles.with { lifecycles in
-            for index in lifecycles.indices { _ = lifecycles[index].handle(.finish) }
-        }
     }
 
     /// Each module in schedule order is told to terminate and waited for; together they have a second.

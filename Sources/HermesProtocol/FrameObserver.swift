@@ -13,4 +13,10 @@ public protocol FrameObserver: AnyObject {
     /// No more frames; what is still held is written.
     /// - Throws: `RunFailure` when something of it is lost.
     func finish() throws
+    /// Gives up whatever it waits for: the call under way throws soon. From any thread.
+    func abandon()
+}
+
+extension FrameObserver {
+    public func abandon() {}
 }

@@ -4,7 +4,8 @@ import HermesPlan
 /// What a coordinator asks of a node, whichever way the words travel. All calls come from the thread that runs the
 /// frames, save `raiseAttention` and `abandon`.
 ///
-/// Order: `launch`, `prepare`, `stage`, then `step` for each frame and `atEdge` between frames; `finish` once, always.
+/// Order: `launch`, `prepare`, `stage`, then `step` for each frame and `atEdge` between frames; `terminate` and
+/// then `remove` once, always.
 public protocol NodeSession: AnyObject {
     /// Starts the modules and returns what each announced, in file order.
     /// - Throws: `RunFailure`.
@@ -20,10 +21,13 @@ public protocol NodeSession: AnyObject {
     /// Answers outsiders who want the values of one frame.
     /// - Throws: `RunFailure` when a module was lost since the last frame.
     func atEdge() throws
-    /// Ends the modules in order and leaves nothing behind. `hurried` after a failure: those that hang get no second chance.
-    func finish(hurried: Bool)
+    /// Ends the modules in order and waits until they are gone. `hurried` after a failure: those that hang get no second
+    /// chance.
+    func terminate(hurried: Bool)
+    /// Leaves nothing behind.
+    func remove()
 
-    /// The slots of all signals in registry order, 8 bytes each, valid from `prepare` to `finish`.
+    /// The slots of all signals in registry order, 8 bytes each, valid from `prepare` to `remove`.
     var slots: UnsafePointer<UInt64> { get }
     var epoch: UInt32 { get }
     /// Grows when somebody wants something at the next edge.
@@ -37,6 +41,14 @@ public protocol NodeSession: AnyObject {
     func show(_ state: SegmentPhase)
     /// Each module's state, by name in file order.
     var moduleStates: [(name: String, state: ModuleState)] { get }
+}
+
+extension NodeSession {
+    /// Both halves of the end, for who has nothing to do between them.
+    public func finish(hurried: Bool) {
+        terminate(hurried: hurried)
+        remove()
+    }
 }
 
 /// What a simulation is doing, as outsiders see it.

@@ -23,6 +23,7 @@ public final class CSVRecorder: FrameObserver, @unchecked Sendable {
     private var thread = pthread_t()
     private var isRealtime = false
     private var ended: RunFailure?
+    private let abandonment = Abandonment()
     /// How often frames had to wait for the disk (afap).
     public private(set) var stalls: UInt64 = 0
 
@@ -46,7 +47,8 @@ public final class CSVRecorder: FrameObserver, @unchecked Sendable {
         let header = ["frame", "time"] + slots.map { Self.quoted(plan.registry.signals[$0].name.description) }
         let ring = RowRing(width: columns.count + 2, bytes: Self.ringBytes)
         let writer = try CSVWriter(
-            path: part, header: header.joined(separator: ","), types: columns.map(\.type), ring: ring)
+            path: part, header: header.joined(separator: ","), types: columns.map(\.type), ring: ring,
+            abandonment: abandonment)
         onFile(part)
         self.ring = ring
         self.writer = writer
@@ -75,6 +77,7 @@ public final class CSVRecorder: FrameObserver, @unchecked Sendable {
                             "the recording \(writer.path) could not be written fast enough for realtime and ends before this frame"
                     ))
             }
+            if abandonment.hasBegun { return try endEarly(writer.incomplete) }
             stalls += 1
             ring.waitForRoom()
             if writer.hasFailed { return try endEarly(writer.failure) }
@@ -94,11 +97,21 @@ public final class CSVRecorder: FrameObserver, @unchecked Sendable {
         if let ended { throw ended }
     }
 
+    public func abandon() { abandonment.begin() }
+
     private func closePart() throws {
         guard let writer else { return }
-        writer.stop()
-        pthread_join(thread, nil)
         self.writer = nil
+        writer.stop()
+        var chances = 4
+        while !writer.hasEnded(withinMilliseconds: 50) {
+            if abandonment.isOver { chances -= 1 }
+            guard chances == 0 else { continue }
+            // It hangs in the disk: it keeps what it needs, and ends with the process.
+            pthread_detach(thread)
+            throw writer.incomplete
+        }
+        pthread_join(thread, nil)
         if writer.hasFailed { throw writer.failure }
     }
 

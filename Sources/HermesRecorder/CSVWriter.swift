@@ -3,12 +3,35 @@ import HermesModel
 import HermesProtocol
 import Synchronization
 
+/// Whether a recording has been given up, and since when.
+final class Abandonment: Sendable {
+    /// How long a recording that was given up may still take.
+    static let graceMilliseconds = 1000
+    private let since = Atomic<UInt64>(0)
+
+    func begin() { _ = since.compareExchange(expected: 0, desired: Self.now(), ordering: .relaxed) }
+    var hasBegun: Bool { since.load(ordering: .relaxed) != 0 }
+    var isOver: Bool {
+        let since = since.load(ordering: .relaxed)
+        return since != 0 && Self.now() - since >= UInt64(Self.graceMilliseconds) * 1_000_000
+    }
+
+    private static func now() -> UInt64 {
+        var now = timespec()
+        clock_gettime(CLOCK_MONOTONIC, &now)
+        return UInt64(now.tv_sec) * 1_000_000_000 + UInt64(now.tv_nsec)
+    }
+}
+
 /// The recording's own thread: rows out of the ring, as text, into the file.
 final class CSVWriter: @unchecked Sendable {
     let path: String
     private let descriptor: Int32
     private let types: [SignalType]
     private let ring: RowRing
+    private let abandonment: Abandonment
+    /// Posted when `run` has returned.
+    private let ended = UnsafeMutablePointer<sem_t>.allocate(capacity: 1)
     private let stopping = Atomic<Bool>(false)
     private let failed = Atomic<Bool>(false)
     private var failureCode: Int32 = 0
@@ -16,12 +39,18 @@ final class CSVWriter: @unchecked Sendable {
     private static let blockSize = 1 << 16
 
     /// - Throws: `RunFailure` when the file can't be made or its header not be written.
-    init(path: String, header: String, types: [SignalType], ring: RowRing) throws {
+    init(path: String, header: String, types: [SignalType], ring: RowRing, abandonment: Abandonment) throws {
         self.path = path
         self.types = types
         self.ring = ring
-        descriptor = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o644)
+        self.abandonment = abandonment
+        sem_init(ended, 0, 0)
+        // A FIFO or a terminal that nobody takes from holds up no call that can't be given up.
+        descriptor = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NONBLOCK, 0o644)
         guard descriptor >= 0 else {
+            if errno == ENXIO {
+                throw RunFailure(.resource, cause: "the recording \(path) can't be written: nobody reads from it")
+            }
             throw RunFailure(
                 .resource, cause: "the recording \(path) can't be written: \(String(cString: strerror(errno)))")
         }
@@ -32,12 +61,22 @@ final class CSVWriter: @unchecked Sendable {
         guard !hasFailed else { throw failure }
     }
 
-    deinit { close(descriptor) }
+    deinit {
+        if descriptor >= 0 { close(descriptor) }
+        sem_destroy(ended)
+        ended.deallocate()
+    }
 
     var hasFailed: Bool { failed.load(ordering: .acquiring) }
     var failure: RunFailure {
-        RunFailure(
+        if failureCode == EAGAIN { return incomplete }
+        return RunFailure(
             .resource, cause: "the recording \(path) can't be written: \(String(cString: strerror(failureCode)))")
+    }
+
+    /// What is said of a recording that was given up.
+    var incomplete: RunFailure {
+        RunFailure(.refused, cause: "the recording \(path) is incomplete: it was given up before all of it was written")
     }
 
     /// Writes what the ring holds and ends `run`.
@@ -46,7 +85,11 @@ final class CSVWriter: @unchecked Sendable {
         ring.wake()
     }
 
+    /// True when `run` has returned, or does so within the time.
+    func hasEnded(withinMilliseconds milliseconds: Int) -> Bool { ended.wait(milliseconds: milliseconds) }
+
     func run(everyMilliseconds interval: Int) {
+        defer { sem_post(ended) }
         while true {
             let isLast = stopping.load(ordering: .acquiring)
             ring.takeAll { row in
@@ -80,6 +123,9 @@ final class CSVWriter: @unchecked Sendable {
             let count = text.withUnsafeBytes { write(descriptor, $0.baseAddress! + sent, $0.count - sent) }
             if count > 0 {
                 sent += count
+            } else if errno == EAGAIN && !abandonment.isOver {
+                var room = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
+                poll(&room, 1, 50)
             } else if errno != EINTR {
                 failureCode = errno
                 cutTo(sent)

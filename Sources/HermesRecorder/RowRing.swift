@@ -20,6 +20,8 @@ final class RowRing: @unchecked Sendable {
         self.width = width
         capacity = max(64, bytes / (8 * width))
         memory = .allocate(capacity: capacity * width)
+        // Every page is there before the first frame.
+        memory.initialize(repeating: 0, count: capacity * width)
         sem_init(filled, 0, 0)
         sem_init(emptied, 0, 0)
     }
@@ -49,13 +51,13 @@ final class RowRing: @unchecked Sendable {
         producerWaits.store(true, ordering: .sequentiallyConsistent)
         sem_post(filled)
         if tail.load(ordering: .relaxed) - head.load(ordering: .sequentiallyConsistent) >= capacity {
-            Self.wait(emptied, milliseconds: 20)
+            emptied.wait(milliseconds: 20)
         }
         producerWaits.store(false, ordering: .relaxed)
     }
 
     /// Consumer: sleeps until the ring is half full, `wake` was called or the time has passed.
-    func waitForRows(milliseconds: Int) { Self.wait(filled, milliseconds: milliseconds) }
+    func waitForRows(milliseconds: Int) { filled.wait(milliseconds: milliseconds) }
     func wake() { sem_post(filled) }
 
     /// Consumer: takes all rows there are, one after the other.
@@ -74,13 +76,24 @@ final class RowRing: @unchecked Sendable {
         self.head.store(head, ordering: .sequentiallyConsistent)
         if producerWaits.load(ordering: .sequentiallyConsistent) { sem_post(emptied) }
     }
+}
 
-    private static func wait(_ semaphore: UnsafeMutablePointer<sem_t>, milliseconds: Int) {
+/// The header hides it behind _GNU_SOURCE: a wait that a change of the wall clock neither cuts short nor prolongs.
+@_silgen_name("sem_clockwait")
+private func sem_clockwait(
+    _ semaphore: UnsafeMutablePointer<sem_t>, _ clock: clockid_t, _ limit: UnsafePointer<timespec>
+) -> Int32
+
+extension UnsafeMutablePointer<sem_t> {
+    /// False when the time has passed first.
+    @discardableResult
+    func wait(milliseconds: Int) -> Bool {
         var limit = timespec()
-        clock_gettime(CLOCK_REALTIME, &limit)
+        clock_gettime(CLOCK_MONOTONIC, &limit)
         limit.tv_nsec += milliseconds * 1_000_000
         limit.tv_sec += limit.tv_nsec / 1_000_000_000
         limit.tv_nsec %= 1_000_000_000
-        while sem_timedwait(semaphore, &limit) != 0 && errno == EINTR {}
+        while sem_clockwait(self, CLOCK_MONOTONIC, &limit) != 0 { if errno != EINTR { return false } }
+        return true
     }
 }

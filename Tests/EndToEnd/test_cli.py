@@ -207,6 +207,8 @@ def test_mode_changes_mid_run(paused):
         return status["mode"], status["state"]
     assert state() == ("single_frame", "paused")
     paused.command("mode", "realtime")
+    assert state() == ("realtime", "paused")
+    paused.command("resume")
     assert state() == ("realtime", "running")
     paused.command("mode", "afap")
     paused.frame(200)

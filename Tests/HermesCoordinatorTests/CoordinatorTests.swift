@@ -27,7 +27,7 @@ import Testing
         #expect(
             node.happenings == [
                 .launch, .prepare, .stage, .begin(epoch: 0), .show(.running), .observe(0), .edge, .step(1), .observe(1),
-                .observerFinish, .finish(hurried: false),
+                .terminate(hurried: false), .observerFinish, .remove,
             ])
         #expect(summary.outcome == .completed && summary.error == nil && summary.frames == 1 && summary.time == 0.01)
         #expect(summary.name == "scripted" && summary.modules == 1 && summary.hosts == 1 && summary.epochs == 1)
@@ -41,7 +41,7 @@ import Testing
         }
         let coordinator = coordinator(node), answer = Mutex<String?>(nil)
         let summary = try coordinator.run()
-        #expect(node.happenings.suffix(2) == [.observerFinish, .finish(hurried: true)])
+        #expect(node.happenings.suffix(3) == [.terminate(hurried: true), .observerFinish, .remove])
         #expect(summary.outcome == .failed && summary.frames == 1)
         #expect(summary.error == "module m on host desk at frame 2: ended by signal 9")
         coordinator.mailbox.post(.pause) { result in
@@ -54,13 +54,13 @@ import Testing
         let node = ScriptedNode()
         node.onLaunch = { throw RunFailure(.launch, module: "m", cause: "can't be started") }
         let summary = try coordinator(node).run()
-        #expect(node.happenings == [.launch, .observerFinish, .finish(hurried: true)])
+        #expect(node.happenings == [.launch, .terminate(hurried: true), .observerFinish, .remove])
         #expect(summary.outcome == .failed && summary.frames == 0 && summary.wall_s == 0)
     }
 
     @Test func aRecordingThatIsNotWholeFailsTheRun() throws {
         let node = ScriptedNode(), observer = LoggingObserver(node)
-        observer.failsToFinish = true
+        observer.finishFailure = RunFailure(.resource, cause: "late disk full")
         let summary = try coordinator(node, observer: observer).run()
         #expect(summary.outcome == .failed && summary.error == "late disk full" && summary.frames == 3)
     }
@@ -82,7 +82,7 @@ import Testing
                 "'m.out' can't be set: it is read-only (list it under signals: with writable: true)",
                 "'1.5' is no i32 for 'm.in'",
             ])
-        #expect(node.happenings.last == .finish(hurried: false), "the modules are ended all the same")
+        #expect(node.happenings.suffix(3) == [.terminate(hurried: false), .observerFinish, .remove], "the modules are ended all the same")
     }
 
     @Test func anInterruptEndsAfterTheFrameUnderWay() throws {
@@ -97,7 +97,43 @@ import Testing
         node.onLaunch = { coordinator.interrupt() }
         let summary = try coordinator.run()
         #expect(summary.outcome == .interrupted && summary.error == nil)
-        #expect(!node.happenings.contains(.prepare) && node.happenings.last == .finish(hurried: true))
+        #expect(!node.happenings.contains(.prepare) && node.happenings.suffix(3) == [.terminate(hurried: true), .observerFinish, .remove])
+    }
+
+    @Test func aStopBeforeStagingIsAStop() throws {
+        let node = ScriptedNode(), observer = LoggingObserver(node), coordinator = coordinator(node, observer: observer)
+        node.onLaunch = {
+            coordinator.abandon()
+            coordinator.mailbox.post(.stop)
+        }
+        let summary = try coordinator.run()
+        #expect(summary.outcome == .stopped && summary.error == nil && summary.frames == 0)
+        #expect(!node.happenings.contains(.prepare) && observer.isAbandoned)
+    }
+
+    @Test func anAbandonedRunSaysWhatItsRecordingLacks() throws {
+        for (isInterrupted, outcome) in [(true, RunOutcome.interrupted), (false, .stopped)] {
+            let node = ScriptedNode(), observer = LoggingObserver(node)
+            observer.finishFailure = RunFailure(.refused, cause: "the recording is incomplete")
+            let coordinator = coordinator(node, lastFrame: nil, observer: observer)
+            node.onStep = { frame in
+                guard frame == 4 else { return }
+                if isInterrupted { coordinator.interrupt() }
+                coordinator.abandon()
+                throw RunFailure(.refused, frame: frame, cause: "interrupted while waiting for modules")
+            }
+            let summary = try coordinator.run()
+            #expect(summary.outcome == outcome && summary.error == "the recording is incomplete" && summary.frames == 3)
+        }
+    }
+
+    @Test func anInterruptDoesNotHideALostRecording() throws {
+        let node = ScriptedNode(), observer = LoggingObserver(node)
+        observer.finishFailure = RunFailure(.resource, cause: "late disk full")
+        let coordinator = coordinator(node, lastFrame: nil, observer: observer)
+        node.onStep = { if $0 == 4 { coordinator.interrupt() } }
+        let summary = try coordinator.run()
+        #expect(summary.outcome == .failed && summary.error == "late disk full")
     }
 
     // MARK: Summary

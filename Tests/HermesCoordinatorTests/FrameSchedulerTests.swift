@@ -177,9 +177,53 @@ private final class Stage: @unchecked Sendable {
         let step = stage.post(.step(count: 1_000_000))
         stage.start(.singleFrame)
         #expect(eventually { step.result != nil })
-        #expect(step.refusal == "frame 1000000 was not reached: the simulation was paused at frame 3")
+        #expect(step.refusal == "frame 1000000 was not reached: cancelled by pause at frame 3")
         try stage.stop()
         #expect(step.count == 1)
+    }
+
+    @Test(arguments: [RunCommand.setMode(.realtime), .setMode(.singleFrame), .pause])
+    func whateverEndsStepsRefusesThem(command: RunCommand) throws {
+        let stage = Stage()
+        stage.node.onStep = { [mailbox = stage.mailbox] frame in if frame == 3 { mailbox.post(command) } }
+        let step = stage.post(.step(count: 100_000))
+        stage.start(.singleFrame)
+        #expect(eventually { step.result != nil })
+        #expect(step.refusal == "frame 100000 was not reached: cancelled by \(command.word) at frame 3")
+        #expect(try stage.command(.pause)?.get() == 3, "it waits there")
+        try stage.stop()
+        #expect(step.count == 1)
+    }
+
+    @Test func aPauseIsAnsweredThoughOthersAreTakenAtItsEdge() throws {
+        for next in [RunCommand.resume, .step(count: 5), .reset, .stop] {
+            let stage = Stage()
+            let pause = Mutex<Stage.Answer?>(nil), second = Mutex<Stage.Answer?>(nil)
+            stage.node.onStep = { [unowned stage] frame in
+                guard frame == 4, pause.withLock({ $0 == nil }) else { return }
+                pause.withLock { $0 = stage.post(.pause) }
+                second.withLock { $0 = stage.post(next) }
+            }
+            stage.start()
+            #expect(eventually { pause.withLock { $0?.result != nil } }, "then \(next)")
+            #expect(pause.withLock { $0?.frame } == 4)
+            if next != .stop { #expect(eventually { second.withLock { $0?.result != nil } }) }
+            try stage.stop()
+            #expect(pause.withLock { $0?.count } == 1 && second.withLock { $0?.count } == 1)
+        }
+    }
+
+    @Test func aPauseIsShownBeforeItIsAnswered() throws {
+        let stage = Stage()
+        stage.start()
+        for _ in 0..<50 {
+            let shown = Mutex<Bool?>(nil)
+            stage.mailbox.post(.pause) { [progress = stage.progress] _ in shown.withLock { $0 = progress.isPaused } }
+            #expect(eventually { shown.withLock { $0 != nil } })
+            #expect(shown.withLock { $0 } == true)
+            _ = stage.command(.resume)
+        }
+        try stage.stop()
     }
 
     @Test func aResetOpensAnEpochAndRefusesStepsOfTheLast() throws {
@@ -189,7 +233,7 @@ private final class Stage: @unchecked Sendable {
         stage.node.onStep = { [mailbox = stage.mailbox] frame in if frame == 4 { mailbox.post(.reset) } }
         let step = stage.post(.step(count: 40))
         #expect(eventually { step.result != nil })
-        #expect(step.refusal == "frame 42 was not reached: the simulation was reset at frame 4")
+        #expect(step.refusal == "frame 42 was not reached: cancelled by reset at frame 4")
         #expect(try stage.command(.pause)?.get() == 0)
         #expect(stage.progress.frame == 0 && stage.progress.epoch == 1)
         let order = stage.node.happenings.drop { $0 != .observe(4) }.filter { $0 != .edge }
@@ -250,7 +294,8 @@ private final class Stage: @unchecked Sendable {
         stage.node.isPatient = false
         stage.start(.singleFrame)
         #expect(stage.command(.setMode(.realtime)) != nil)
-        #expect(stage.progress.mode == .realtime)
+        #expect(stage.progress.mode == .realtime && stage.progress.isPaused)
+        #expect(stage.command(.resume) != nil)
         #expect(eventually { !stage.node.deadlines.isEmpty })
         #expect(stage.command(.setMode(.afap)) != nil)
         #expect(stage.command(.setMode(.afap)) != nil, "no change, nobody told")

@@ -49,6 +49,26 @@ import Testing
         #expect(pacer.start(of: 5) == 4_000_000)
     }
 
+    @Test func afterAFreezeDeadlinesBeginAnew() {
+        var pacer = Pacer(rateHz: 1000)
+        pacer.restart(now: 0, completed: 0)
+        pacer.began(2, now: 1_001_000_000)
+        #expect(pacer.resynchronised == 0 && pacer.start(of: 3) == 2_000_000, "a second behind is caught up")
+        pacer.began(3, now: 1_002_000_001)
+        #expect(pacer.resynchronised == 1 && pacer.overruns == 1)
+        #expect(pacer.start(of: 3) == 1_002_000_001 && pacer.start(of: 4) == 1_003_000_001)
+        #expect(pacer.lateness.maxRecorded >= 990_000_000, "what was late stays in the statistics")
+    }
+
+    @Test func aSlowRateIsNotBehindWithinItsPeriod() {
+        var pacer = Pacer(rateHz: 0.1)
+        pacer.restart(now: 0, completed: 0)
+        pacer.began(2, now: 19_000_000_000)
+        #expect(pacer.resynchronised == 0 && pacer.start(of: 3) == 20_000_000_000)
+        pacer.began(3, now: 30_000_000_001)
+        #expect(pacer.resynchronised == 1 && pacer.start(of: 4) == 40_000_000_001)
+    }
+
     @Test func latenessIsCountedFromEachFramesOwnStart() {
         var pacer = Pacer(rateHz: 1000)
         pacer.restart(now: 0, completed: 0)

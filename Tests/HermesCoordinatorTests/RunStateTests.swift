@@ -56,17 +56,17 @@ import Testing
         Row(.afap, false, .setMode(.afap), .afap, false, .run(frame: 5)),
         Row(.afap, false, .setMode(.realtime), .realtime, false, .run(frame: 5)),
         Row(.afap, false, .setMode(.singleFrame), .singleFrame, true, .wait),
-        Row(.afap, true, .setMode(.afap), .afap, false, .run(frame: 5)),
-        Row(.afap, true, .setMode(.realtime), .realtime, false, .run(frame: 5)),
+        Row(.afap, true, .setMode(.afap), .afap, true, .wait),
+        Row(.afap, true, .setMode(.realtime), .realtime, true, .wait),
         Row(.afap, true, .setMode(.singleFrame), .singleFrame, true, .wait),
         Row(.realtime, false, .setMode(.afap), .afap, false, .run(frame: 5)),
         Row(.realtime, false, .setMode(.realtime), .realtime, false, .run(frame: 5)),
         Row(.realtime, false, .setMode(.singleFrame), .singleFrame, true, .wait),
-        Row(.realtime, true, .setMode(.afap), .afap, false, .run(frame: 5)),
-        Row(.realtime, true, .setMode(.realtime), .realtime, false, .run(frame: 5)),
+        Row(.realtime, true, .setMode(.afap), .afap, true, .wait),
+        Row(.realtime, true, .setMode(.realtime), .realtime, true, .wait),
         Row(.realtime, true, .setMode(.singleFrame), .singleFrame, true, .wait),
-        Row(.singleFrame, true, .setMode(.afap), .afap, false, .run(frame: 5)),
-        Row(.singleFrame, true, .setMode(.realtime), .realtime, false, .run(frame: 5)),
+        Row(.singleFrame, true, .setMode(.afap), .afap, true, .wait),
+        Row(.singleFrame, true, .setMode(.realtime), .realtime, true, .wait),
         Row(.singleFrame, true, .setMode(.singleFrame), .singleFrame, true, .wait),
     ]
 
@@ -78,6 +78,15 @@ import Testing
         #expect(state.mode == row.mode2 && state.isPaused == row.isPaused2 && state.next == row.next)
         #expect(state.isPaced == (state.mode == .realtime && !state.isPaused))
         #expect(state.frame == 4)
+    }
+
+    @Test func aModeIsChosenWhilePausedAndResumedInto() throws {
+        var state = state(.singleFrame, frames: 4)
+        try state.handle(.step(count: 9))
+        try state.handle(.setMode(.realtime))
+        #expect(state.next == .wait && !state.isPaced, "another mode ends the steps")
+        try state.handle(.resume)
+        #expect(state.mode == .realtime && state.isPaced && state.next == .run(frame: 5))
     }
 
     @Test(arguments: [Execution.Mode.afap, .realtime]) func aRunningSimulationIsNotStepped(mode: Execution.Mode) {

@@ -8,7 +8,7 @@ import Synchronization
 enum Happening: Equatable, CustomStringConvertible {
     case launch, prepare, stage, edge, reset
     case step(UInt64), observe(UInt64), begin(epoch: UInt32), modeChanged(isRealtime: Bool)
-    case show(SegmentPhase), finish(hurried: Bool), observerFinish
+    case show(SegmentPhase), terminate(hurried: Bool), remove, observerFinish
 
     var description: String {
         switch self {
@@ -17,7 +17,7 @@ enum Happening: Equatable, CustomStringConvertible {
         case .begin(let epoch): "begin \(epoch)"
         case .modeChanged(let isRealtime): isRealtime ? "realtime" : "not realtime"
         case .show(let phase): "show \(phase)"
-        case .finish(let hurried): hurried ? "finish hurried" : "finish"
+        case .terminate(let hurried): hurried ? "terminate hurried" : "terminate"
         case .observerFinish: "observers finish"
         default: String(reflecting: self).split(separator: ".").last.map(String.init) ?? ""
         }
@@ -83,7 +83,8 @@ final class ScriptedNode: NodeSession, @unchecked Sendable {
         epochCount += 1
     }
     func atEdge() { note(.edge) }
-    func finish(hurried: Bool) { note(.finish(hurried: hurried)) }
+    func terminate(hurried: Bool) { note(.terminate(hurried: hurried)) }
+    func remove() { note(.remove) }
     var slots: UnsafePointer<UInt64> { UnsafePointer(memory) }
     var epoch: UInt32 { epochCount }
     var attention: UInt32 {
@@ -122,7 +123,9 @@ final class ScriptedNode: NodeSession, @unchecked Sendable {
 final class LoggingObserver: FrameObserver {
     private let node: ScriptedNode
     var failAtFrame: UInt64?
-    var failsToFinish = false
+    var finishFailure: RunFailure?
+    private let abandoned = Atomic<Bool>(false)
+    var isAbandoned: Bool { abandoned.load(ordering: .relaxed) }
     private(set) var times: [Double] = []
 
     init(_ node: ScriptedNode) { self.node = node }
@@ -136,8 +139,9 @@ final class LoggingObserver: FrameObserver {
     func modeChanged(isRealtime: Bool) { node.note(.modeChanged(isRealtime: isRealtime)) }
     func finish() throws {
         node.note(.observerFinish)
-        if failsToFinish { throw RunFailure(.resource, cause: "late disk full") }
+        if let finishFailure { throw finishFailure }
     }
+    func abandon() { abandoned.store(true, ordering: .relaxed) }
 }
 
 /// True as soon as `condition` holds, false when it does not come true.
