@@ -25,12 +25,15 @@ struct Pacer {
 
     /// When a frame begins, CLOCK_MONOTONIC nanoseconds; `.max` for what no clock reaches.
     func start(of frame: UInt64) -> UInt64 {
+        guard frame > baseFrame + 1 else { return base }
         let frames = Double(frame - 1 - baseFrame)
         // Whole seconds apart: years of nanoseconds have more digits than a Double.
         let rest = frames.truncatingRemainder(dividingBy: rateHz)
         let seconds = ((frames - rest) / rateHz).rounded()
-        guard seconds < 9e9 else { return .max }
-        return base + UInt64(seconds) * 1_000_000_000 + UInt64((rest * 1e9 / rateHz).rounded())
+        let nanoseconds = (rest * 1e9 / rateHz).rounded()
+        guard seconds >= 0, seconds < 9e9, nanoseconds >= 0, nanoseconds < 9e18 else { return .max }
+        let (start, overflows) = base.addingReportingOverflow(UInt64(seconds) * 1_000_000_000 + UInt64(nanoseconds))
+        return overflows ? .max : start
     }
 
     mutating func began(_ frame: UInt64, now: UInt64) {

@@ -49,9 +49,9 @@ public final class RunFolder {
 
     /// True when something listens on the folder's control socket.
     private static func answers(_ path: String) -> Bool {
-        let socket = UnixSocket.connect(to: "\(path)/control.sock")
-        if let socket { close(socket) }
-        return socket != nil
+        guard let socket = UnixSocket.connect(to: "\(path)/control.sock") else { return errno == EAGAIN }
+        close(socket)
+        return true
     }
 
     /// Has a keeper hold the lock and clear the folder should this process die.

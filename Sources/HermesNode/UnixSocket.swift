@@ -2,13 +2,19 @@ import Glibc
 
 /// Stream sockets in the file system.
 public enum UnixSocket {
-    /// A connected socket, nil when nobody listens there.
+    /// A connected socket, nil with errno set when nobody listens there. Never waits: EAGAIN tells of a listener that
+    /// accepts nobody.
     public static func connect(to path: String) -> Int32? {
         guard let socket = make() else { return nil }
+        let flags = fcntl(socket, F_GETFL)
+        _ = fcntl(socket, F_SETFL, flags | O_NONBLOCK)
         guard withAddress(path, { Glibc.connect(socket, $0, $1) }) == 0 else {
+            let code = errno
             close(socket)
+            errno = code
             return nil
         }
+        _ = fcntl(socket, F_SETFL, flags)
         return socket
     }
 

@@ -620,3 +620,96 @@ def test_an_ignored_hangup_stays_ignored(desk, config):
         sim.command("step")
         sim.command("stop")
         sim.finish().expect(0)
+
+
+# ---- Options that make no sense, targets that can't be written ---------------------------------------------------
+
+@pytest.mark.parametrize("words", [["--end-time", "1e300"], ["--end-time", "1e18"], ["--rate", "1e300", "--end-time", "1"],
+                                   ["--rate", "1e-310"], ["--frames", 2**64 - 1], ["--name=-x"]])
+def test_impossible_numbers_and_names_are_wrong_usage(desk, config, words):
+    desk.command("run", config("afap"), *words).expect(64, words[0].split("=")[0])
+
+
+@pytest.mark.parametrize("mode", ["afap", "realtime"])
+@pytest.mark.parametrize("rate", ["1e300", "1e-12"])
+def test_extreme_rates_run(desk, config, rate, mode):
+    frames = 3 if mode == "afap" or rate == "1e300" else 1
+    desk.command("run", config(mode), "--rate", rate, "--frames", frames, "--print", "zulu.count").expect(0)
+
+
+def test_print_shows_the_last_completed_frame(desk, config):
+    path = config("afap")
+    desk.module("trouble")
+    desk.write("dies.trouble", "signal x\nstep 30 exit 3\n")
+    path.write_text(path.read_text().replace("wiring:", "  dies: { type: process, executable: ./trouble, config: ./dies.trouble }\nwiring:")
+                    .replace("[zulu, alpha]", "[zulu, alpha, dies]"))
+    done = desk.command("run", path, "--print", "zulu.count").expect(2)
+    assert done.stdout.splitlines()[-1] == "t=3.625 zulu.count=29"
+
+
+def test_a_name_that_begins_like_a_segment(desk, config, paused):
+    name = f"hermes_{desk.name}"
+    with Running(desk, config(name=name), name=name, record=False) as other:
+        other.ready()
+        other.command("set", "alpha.free=9").expect(0, "next frame")
+        other.command("step")
+        paused.command("step")
+        assert value(other, "alpha.free") == "9" and value(paused, "alpha.free") == "-5"
+        other.command("stop")
+
+
+def test_targets_are_tried_before_anything_starts(desk, config):
+    (desk.folder / "folder").mkdir()
+    path = config("afap", ", end_time: 1")
+    for option in ("--record", "--summary"):
+        for target in ("folder", "missing/x"):
+            done = desk.command("run", path, option, target).expect(2, target)
+            assert "simulated in" not in done.stderr
+    old = desk.write("old.csv", "old\n")
+    desk.command("run", path, "--record", "old.csv", "--summary", "missing/x").expect(2)
+    assert old.read_text() == "old\n"
+    desk.command("run", path, "--record", "new.csv", "--summary", "missing/x").expect(2)
+    assert not (desk.folder / "new.csv").exists()
+
+
+def test_options_with_unknown_signals(desk, config):
+    for option, words in (("--set", "alpha.fre=1"), ("--print", "alpha.fre")):
+        done = desk.command("run", config("afap", ", end_time: 1"), option, words).expect(1)
+        assert f"hermes: error: {option}: there is no signal 'alpha.fre'" in done.stderr
+
+
+def test_commands_and_a_frozen_run(desk, config, paused):
+    frozen = Running(desk, config(name=f"{desk.name}-f"), name=f"{desk.name}-f", record=False)
+    with frozen as sim:
+        sim.ready()
+        os.kill(sim.process.pid, signal.SIGSTOP)
+        try:
+            everything = desk.command("status", timeout=20).expect(0, f"pid {sim.process.pid}", "does not answer")
+            assert paused.name in everything.stdout
+            done = desk.command("stop", sim.name, timeout=20).expect(2, f"pid {sim.process.pid}", "may be stopped")
+            assert 9 < done.seconds < 15
+            step = subprocess.Popen([HERMES, "step", sim.name], stderr=subprocess.PIPE, text=True, cwd=desk.folder)
+            time.sleep(5)
+            assert step.poll() is None
+            sim.process.kill()
+            sim.process.wait()
+            assert step.wait(10) == 2
+            assert "does not answer" in (said := step.stderr.read()) and "has ended" in said
+        finally:
+            if sim.process.poll() is None:
+                os.kill(sim.process.pid, signal.SIGCONT)
+    wait_for(lambda: not sim.modules() and not [path for path in shared_memory() if sim.name in path.name], "all is gone")
+
+
+def test_what_lists_signals_is_no_simulation(desk, staging):
+    """The folder of its own is there while modules announce, but it takes no commands."""
+    desk.write("late.sh", "#!/bin/sh\nsleep 3\nexec ./trouble \"$@\"\n").chmod(0o755)
+    desk.write("late.yaml", f"version: '0.2'\nname: {desk.name}-l\nmodules: {{ slow: {{ type: process, executable: ./late.sh, config: ./slow.trouble }} }}\n"
+               "execution: { mode: afap, rate_hz: 10 }\n")
+    listing = subprocess.Popen([HERMES, "list-signals", "late.yaml"], stdout=subprocess.PIPE, text=True, cwd=desk.folder, env=desk.environment)
+    wait_for(lambda: [path for path in shared_memory() if path.name == f"announce-{listing.pid}"], "its folder is there")
+    done = desk.command("status").expect(0)
+    assert "announce" not in done.said
+    assert "announce" not in desk.command("step").expect(2).stderr
+    assert "slow.x" in listing.communicate(timeout=30)[0] and listing.returncode == 0
+    staging.command("stop", timeout=20)

@@ -3,6 +3,7 @@ import FoundationEssentials
 import Glibc
 import HermesCoordinator
 import HermesModel
+import HermesProtocol
 
 struct Run: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -51,12 +52,16 @@ struct Run: ParsableCommand {
             throw ValidationError("--end-time is a number of seconds from 0 up")
         }
         if let rate, !(rate > 0 && rate.isFinite) { throw ValidationError("--rate is a positive number") }
+        if let rate, !(1 / rate).isFinite {
+            throw ValidationError("--rate \(SignalValue.text(rate)) is so small that a frame has no finite length")
+        }
+        if let frames, Double(frames) > Execution.mostFrames { throw ValidationError("--frames is at most 2^53") }
         if frames != nil && endTime != nil { throw ValidationError("give --frames or --end-time, not both") }
         for text in overrides where Assignment(text) == nil {
             throw ValidationError("--set takes MODULE.SIGNAL=VALUE, not '\(text)'")
         }
-        if let name, !isValidName(name) {
-            throw ValidationError("--name takes 1 to 64 letters, digits, - and _, not '\(name)'")
+        if let name, !isValidName(name) || name.hasPrefix("-") {
+            throw ValidationError("--name takes 1 to 64 letters, digits, - and _, none of them a leading -, not '\(name)'")
         }
     }
 
@@ -64,6 +69,9 @@ struct Run: ParsableCommand {
         let console = Console(verbosity: quiet ? .quiet : verbose ? .verbose : .normal)
         var simulation = try ConfigurationLoader.load(config, console)
         try apply(to: &simulation)
+        for target in [record, summary] {
+            if let target, target != summary || target != "-" { try checkWritable(target) }
+        }
         let session = RunSession(
             simulation: simulation, overrides: overrides.compactMap { Assignment($0) }.map { ($0.signal, $0.value) },
             lastFrame: lastFrame(of: simulation), printed: printed, recording: record, wantsDigest: digest,
@@ -79,8 +87,7 @@ struct Run: ParsableCommand {
             simulation.execution.rateHz = rate
             for module in simulation.modules {
                 guard let moduleRate = module.rateHz else { continue }
-                let ratio = rate / moduleRate
-                guard ratio >= 1 - 1e-9, abs(ratio - ratio.rounded()) <= 1e-9 else {
+                guard StepInterval.frames(rateHz: moduleRate, baseRateHz: rate) != nil else {
                     throw ConfigurationError([
                         Diagnostic(
                             .error, at: module.rateLocation ?? module.location,
@@ -90,10 +97,18 @@ struct Run: ParsableCommand {
                 }
             }
         }
+        if let end = simulation.execution.endTime, frames == nil,
+            end * simulation.execution.rateHz > Execution.mostFrames
+        {
+            let options = [
+                rate.map { "--rate \(SignalValue.text($0))" }, endTime.map { "--end-time \(SignalValue.text($0))" },
+            ]
+            throw ValidationError("\(options.compactMap { $0 }.joined(separator: " with ")) makes more than 2^53 frames of this simulation")
+        }
     }
 
     private func lastFrame(of simulation: Simulation) -> UInt64? {
-        frames ?? simulation.execution.endTime.map { UInt64(($0 * simulation.execution.rateHz).rounded()) }
+        frames ?? simulation.execution.lastFrame
     }
 
     private func report(_ run: RunSummary, _ console: Console) throws {
@@ -129,7 +144,40 @@ struct Run: ParsableCommand {
     }
 }
 
+/// Before anything is started; leaves the file as it is.
+/// - Throws: `RunFailure` when the file could not be written.
+private func checkWritable(_ path: String) throws {
+    func failure() -> RunFailure {
+        RunFailure(.resource, cause: "\(path) can't be written: \(String(cString: strerror(errno)))")
+    }
+    var status = stat()
+    if stat(path, &status) == 0, status.st_mode & S_IFMT != S_IFREG, status.st_mode & S_IFMT != S_IFDIR {
+        // The reader of a FIFO would take opening and closing it for the end.
+        guard access(path, W_OK) == 0 else { throw failure() }
+        return
+    }
+    let flags = O_WRONLY | O_NONBLOCK | O_CLOEXEC
+    let made = open(path, flags | O_CREAT | O_EXCL, 0o644)
+    if made >= 0 {
+        close(made)
+        unlink(path)
+        return
+    }
+    // O_CREAT once more: a link may point to what is not there yet.
+    let descriptor = errno == EEXIST ? open(path, flags | O_CREAT, 0o644) : -1
+    guard descriptor >= 0 else { throw failure() }
+    close(descriptor)
+}
+
 extension Execution.Mode: ExpressibleByArgument {}
+
+extension Execution {
+    /// Frames are counted exactly in f64 up to here.
+    static let mostFrames = 9_007_199_254_740_992.0
+
+    /// The frame at the end time; nil without one.
+    var lastFrame: UInt64? { endTime.map { UInt64(min(($0 * rateHz).rounded(), Self.mostFrames)) } }
+}
 
 /// Names of simulations and hosts.
 func isValidName(_ name: String) -> Bool {

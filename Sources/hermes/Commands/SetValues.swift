@@ -46,6 +46,7 @@ struct SetValues: ParsableCommand {
                 }
                 return (signal, bits)
             })
+        if live.isPaused { Console().note("\(live.name) is paused: this takes effect with the next frame") }
     }
 }
 

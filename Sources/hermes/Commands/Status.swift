@@ -23,7 +23,7 @@ struct Status: ParsableCommand {
             return console.result(format == .json ? status.json.description : status.text)
         }
         var all: [RunStatus] = []
-        for name in RunFolder.running() {
+        for name in RunningSimulation.commanded() {
             do {
                 all.append(try ControlClient(name: name).status())
             } catch {

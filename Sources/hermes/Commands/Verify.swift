@@ -25,7 +25,7 @@ struct Verify: ParsableCommand {
     func run() throws {
         let console = Console()
         var simulation = try ConfigurationLoader.load(config, console)
-        let end = simulation.execution.endTime.map { UInt64(($0 * simulation.execution.rateHz).rounded()) }
+        let end = simulation.execution.lastFrame
         guard let lastFrame = frames ?? end else {
             throw ValidationError("\(config) has no end_time: say how many frames with --frames")
         }
@@ -33,12 +33,14 @@ struct Verify: ParsableCommand {
         simulation.name = "\(simulation.name.prefix(57))-verify"
         let comparison = RunComparison(folder: getenv("TMPDIR").map { String(cString: $0) } ?? "/tmp")
         let first = try RunSession(
-            simulation: simulation, lastFrame: lastFrame, observers: [comparison.firstRun], console: console
+            simulation: simulation, lastFrame: lastFrame, takesCommands: false, observers: [comparison.firstRun],
+            console: console
         ).run()
         try check(first, "first", console)
         warn(of: comparison.freeModules, console)
         let second = try RunSession(
-            simulation: simulation, lastFrame: lastFrame, observers: [comparison.secondRun], console: console
+            simulation: simulation, lastFrame: lastFrame, takesCommands: false, observers: [comparison.secondRun],
+            console: console
         ).run()
         let printout = ComparisonPrintout(frames: first.frames, comparison: comparison)
         if comparison.difference == nil {

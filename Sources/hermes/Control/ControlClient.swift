@@ -2,13 +2,16 @@ import FoundationEssentials
 import Glibc
 import HermesModel
 import HermesNode
+import HermesProtocol
 
 /// Commands to a simulation's `control.sock`, each on a connection of its own.
 struct ControlClient {
     let name: String
 
     /// Seconds a run may take to open its socket and to say how it is.
-    private static let patienceSeconds = 5.0
+    private static let patienceSeconds = 2.0
+    /// Seconds a run may take to end.
+    private static let endSeconds = 10.0
 
     /// Sends a command and waits until it has taken effect, however long that takes.
     /// - Throws: `RunFailure` when it is refused or the simulation ends meanwhile.
@@ -16,17 +19,34 @@ struct ControlClient {
         let connection = try connect()
         defer { connection.close() }
         guard try connection.send(request) else { throw RunningSimulation.ended(name) }
+        var isTold = false
         while true {
-            switch connection.receive(seconds: Self.patienceSeconds) {
+            switch connection.receive(seconds: request.command == .stop ? Self.endSeconds : Self.patienceSeconds) {
             case .line(let line):
                 let reply = try decode(line)
                 // Its process closes the connection by its own end.
-                if request.command == .stop { connection.awaitEnd(seconds: Self.patienceSeconds) }
+                if request.command == .stop { connection.awaitEnd(seconds: Self.endSeconds) }
                 return reply
             case .closed: throw RunningSimulation.ended(name)
-            case .silent: _ = try status()  // throws when nobody is there any more
+            case .silent where request.command == .stop:
+                guard isAnswering() else { throw frozen(connection.owner) }
+                throw RunningSimulation.failure(
+                    "simulation '\(name)' has not ended after \(Int(Self.endSeconds)) s; its frame is not over yet")
+            case .silent:
+                guard RunningSimulation.isRunning(name) else { throw RunningSimulation.ended(name) }
+                if !isTold && !isAnswering() {
+                    isTold = true
+                    Console().warning("\(frozen(connection.owner).cause); this goes on waiting")
+                }
             }
         }
+    }
+
+    private func isAnswering() -> Bool { (try? status()) != nil }
+
+    private func frozen(_ owner: Int32?) -> RunFailure {
+        RunningSimulation.failure(
+            "simulation '\(name)'\(owner.map { " (pid \($0))" } ?? "") does not answer; it may be stopped")
     }
 
     /// How the simulation is.
@@ -41,8 +61,7 @@ struct ControlClient {
             return status
         case .closed: throw RunningSimulation.ended(name)
         case .silent:
-            throw RunningSimulation.failure(
-                "the simulation '\(name)' does not answer; its `hermes run` hangs or is stopped")
+            throw frozen(connection.owner)
         }
     }
 
@@ -52,8 +71,10 @@ struct ControlClient {
         let giveUp = monotonicSeconds() + Self.patienceSeconds
         while true {
             if let socket = UnixSocket.connect(to: path) { return ControlConnection(socket: socket) }
+            let isFull = errno == EAGAIN
             guard RunningSimulation.isRunning(name) else { throw RunningSimulation.ended(name) }
             guard monotonicSeconds() < giveUp else {
+                if isFull { throw frozen(nil) }
                 throw RunningSimulation.failure("the simulation '\(name)' opens no control socket at \(path)")
             }
             usleep(5000)
@@ -81,6 +102,14 @@ private struct ControlConnection {
     let socket: Int32
 
     func close() { Glibc.close(socket) }
+
+    /// The process that listens.
+    var owner: Int32? {
+        // pid, uid, gid.
+        var credentials: [Int32] = [0, 0, 0]
+        var size = socklen_t(12)
+        return getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &credentials, &size) == 0 ? credentials[0] : nil
+    }
 
     /// False when the other side is gone.
     func send(_ request: ControlRequest) throws -> Bool {

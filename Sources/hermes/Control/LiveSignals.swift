@@ -1,6 +1,7 @@
 import CHermes
 import Glibc
 import HermesModel
+import HermesNode
 
 /// The signals of a running simulation, through its segment.
 final class LiveSignals {
@@ -20,7 +21,7 @@ final class LiveSignals {
     /// - Throws: `RunFailure` when the simulation is staging or over.
     init(of name: String) throws {
         self.name = name
-        guard let client = hermes_client_open(name) else {
+        guard let client = hermes_client_open(RunFolder.segmentName(of: name)) else {
             let code = errno
             guard RunningSimulation.isRunning(name) else { throw RunningSimulation.ended(name) }
             // Without a segment its modules have not announced yet.
@@ -74,6 +75,8 @@ final class LiveSignals {
                 isPublished: info.flags & HERMES_SIGNAL_PUBLISHED != 0, isWired: info.wired != 0,
                 summary: String(cString: info.description)))
     }
+
+    var isPaused: Bool { hermes_client_state(client) == UInt32(HERMES_STATE_PAUSED) }
 
     /// Values of one frame.
     func sample(_ signals: [Signal]) throws -> (frame: UInt64, time: Double, bits: [UInt64]) {

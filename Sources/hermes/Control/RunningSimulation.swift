@@ -1,3 +1,4 @@
+import Glibc
 import HermesModel
 import HermesNode
 import HermesProtocol
@@ -13,13 +14,19 @@ enum RunningSimulation {
             let list = running.isEmpty ? "none does" : "these do: " + running.joined(separator: ", ")
             throw failure("no simulation named '\(name)' runs here; \(list)")
         }
-        guard let only = running.first else {
+        let commanded = commanded()
+        guard let only = commanded.first else {
             throw failure("no simulation runs here; start one with `hermes run CONFIG`")
         }
-        guard running.count == 1 else {
-            throw failure("several simulations run here: say which: \(running.joined(separator: ", "))")
+        guard commanded.count == 1 else {
+            throw failure("several simulations run here: say which: \(commanded.joined(separator: ", "))")
         }
         return only
+    }
+
+    /// Those that take commands: not what `list-signals` and `verify` run for themselves.
+    static func commanded() -> [String] {
+        RunFolder.running().filter { access("\(RunFolder.path(of: $0))/control.sock", F_OK) == 0 }
     }
 
     static func isRunning(_ name: String) -> Bool { RunFolder.running().contains(name) }

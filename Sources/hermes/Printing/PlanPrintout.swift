@@ -28,7 +28,7 @@ struct PlanPrintout {
 
     private var execution: Execution { simulation.execution }
 
-    private var frames: UInt64? { execution.endTime.map { UInt64(($0 * execution.rateHz).rounded()) } }
+    private var frames: UInt64? { execution.lastFrame }
 
     private var headline: String {
         let end = frames.map { "\($0) frames (\(SignalValue.text(execution.endTime!)) s)" } ?? "until stopped"

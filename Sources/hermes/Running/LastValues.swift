@@ -6,7 +6,9 @@ import HermesProtocol
 final class LastValues: FrameObserver {
     private let names: [String]
     private var signals: [(name: String, slot: Int, type: SignalType)] = []
-    private var slots: UnsafePointer<UInt64>?
+    /// Of the last completed frame; beside it the node's slots may hold half of the next one.
+    private var values: [UInt64] = []
+    private var hasValues = false
     private var time = 0.0
     /// The line of the last completed frame, once the run is over.
     private(set) var line: String?
@@ -26,18 +28,20 @@ final class LastValues: FrameObserver {
             }
             return (name, slot, plan.registry.signals[slot].type)
         }
+        if values.count != signals.count { values = [UInt64](repeating: 0, count: signals.count) }
     }
 
     func completed(frame: UInt64, time: Double, slots: UnsafePointer<UInt64>) {
         self.time = time
-        self.slots = slots
+        for index in signals.indices { values[index] = slots[signals[index].slot] }
+        hasValues = true
     }
 
     func modeChanged(isRealtime: Bool) {}
 
     func finish() {
-        guard let slots else { return }
-        line = Self.line(time: time, signals.map { ($0.name, slots[$0.slot], $0.type) })
+        guard hasValues else { return }
+        line = Self.line(time: time, zip(signals, values).map { ($0.name, $1, $0.type) })
     }
 
     /// `t=1.5 vehicle.position=3.25 vehicle.on=true`
