@@ -8,6 +8,7 @@ import re
 import shutil
 import signal
 import subprocess
+import time
 
 from pathlib import Path
 
@@ -323,6 +324,21 @@ def test_interrupted_while_staging(bench):
         sim.until(lambda: "slow" in bench.ended, "init is called")
         sim.process.send_signal(signal.SIGINT)
         sim.finish(20).expect(130)
+
+
+def test_realtime_does_not_make_up_for_a_freeze(bench):
+    with bench.live({"fine": FINE}, "--summary", bench.desk.folder / "summary.json") as sim:
+        sim.ready().frame(5)
+        sim.process.send_signal(signal.SIGSTOP)
+        time.sleep(2.5)
+        before = segment_words(sim.name)[1]
+        sim.process.send_signal(signal.SIGCONT)
+        time.sleep(0.3)
+        assert segment_words(sim.name)[1] - before < 150, "the 250 frames of the freeze do not come in a burst"
+        sim.command("stop")
+        sim.finish(20).expect(0)
+    told = json.loads((bench.desk.folder / "summary.json").read_text())
+    assert told["resynchronised"] == 1 and told["overruns"] >= 1 and told["lateness_us"]["max"] > 2e6
 
 
 def test_stopped_while_staging(bench):
