@@ -8,6 +8,7 @@ import re
 import shutil
 import signal
 import subprocess
+import time
 
 from pathlib import Path
 
@@ -325,6 +326,31 @@ def test_interrupted_while_staging(bench):
         sim.finish(20).expect(130)
 
 
+def test_realtime_does_not_make_up_for_a_freeze(bench):
+    with bench.live({"fine": FINE}, "--summary", bench.desk.folder / "summary.json") as sim:
+        sim.ready().frame(5)
+        sim.process.send_signal(signal.SIGSTOP)
+        time.sleep(2.5)
+        before = segment_words(sim.name)[1]
+        sim.process.send_signal(signal.SIGCONT)
+        time.sleep(0.3)
+        assert segment_words(sim.name)[1] - before < 150, "the 250 frames of the freeze do not come in a burst"
+        sim.command("stop")
+        sim.finish(20).expect(0)
+    told = json.loads((bench.desk.folder / "summary.json").read_text())
+    assert told["resynchronised"] == 1 and told["overruns"] >= 1 and told["lateness_us"]["max"] > 2e6
+
+
+def test_stopped_while_staging(bench):
+    modules = {"fine": FINE, "slow": "init write {ends}\ninit hang"}
+    with Running(bench.desk, bench.config(modules, step_timeout_s=0), "--summary", bench.desk.folder / "summary.json") as sim:
+        sim.until(lambda: "slow" in bench.ended, "init is called")
+        sim.command("stop")
+        sim.finish(20).expect(0)
+    told = json.loads((bench.desk.folder / "summary.json").read_text())
+    assert told["outcome"] == "stopped" and told["error"] is None
+
+
 def test_killed(bench):
     before = shared_memory()
     with bench.live({"one": FINE, "two": FINE, "hung": "signal y\nstep 60 hang\nterminate write {ends}"}, step_timeout_s=60) as sim:
@@ -376,6 +402,40 @@ def test_recording_that_cannot_be_opened(bench, path):
     done = bench.desk.command("run", bench.config({"fine": FINE}, end_time=0.1), "--record", path, timeout=30)
     assert done.code in (1, 2), done.said
     assert path in done.stderr
+
+
+def test_recording_to_a_fifo_that_nobody_reads(bench):
+    os.mkfifo(bench.desk.folder / "fifo")
+    done = bench.desk.command("run", bench.config({"fine": FINE}, end_time=0.1), "--record", "fifo", timeout=30)
+    done.expect(2, "fifo", "nobody reads")
+    assert bench.ended == {"fine"}
+
+
+@pytest.mark.parametrize("mode", ["afap", "realtime"])
+def test_recording_that_is_stuck_can_be_given_up(bench, mode):
+    fifo = bench.desk.folder / "fifo"
+    os.mkfifo(fifo)
+    reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        config = bench.config({"fine": "signals 2000\nterminate write {ends}"}, mode=mode, rate_hz=1000)
+        with Running(bench.desk, config, "--record", fifo, record=False) as sim:
+            sim.ready().frame(100)
+            if mode == "afap":
+                held = None
+                def stands():
+                    nonlocal held
+                    before, held = held, segment_words(sim.name)[1]
+                    return before == held
+                wait_for(stands, "the frames wait for the recording")
+            sim.process.send_signal(signal.SIGINT)
+            sim.says("once more")
+            if mode == "realtime":
+                sim.until(lambda: bench.ended == {"fine"}, "the module ends before anybody waits for the recording")
+            sim.process.send_signal(signal.SIGINT)
+            sim.finish(10).expect(130, "recording", "incomplete")
+        assert bench.ended == {"fine"}
+    finally:
+        os.close(reader)
 
 
 def test_recording_to_a_full_disk(bench):
