@@ -199,7 +199,8 @@ public final class Coordinator: @unchecked Sendable {
             overruns: pacer?.overruns ?? 0,
             resynchronised: pacer.flatMap { $0.resynchronised > 0 ? $0.resynchronised : nil },
             lateness_us: pacer.flatMap { $0.lateness.totalCount > 0 ? RunSummary.Lateness($0.lateness) : nil },
-            recording_stalls: nil, digest: nil, earlier_digests: nil, outcome: outcome, error: failure.map(\.description))
+            recording_stalls: nil, digest: nil, earlier_digests: nil, outcome: outcome,
+            error: failure.map(\.description))
     }
 }
 

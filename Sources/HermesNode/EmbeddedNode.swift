@@ -69,7 +69,9 @@ public final class EmbeddedNode: NodeSession {
         let modules = simulation.modules
         inprocWatch = InprocWatch(
             timeoutSeconds: modules.map { $0.stepTimeoutSeconds ?? simulation.execution.stepTimeoutSeconds },
-            onHalf: { reporter.warning("waiting for host \(Self.hostName), module \(modules[$0].name), inside this process") },
+            onHalf: {
+                reporter.warning("waiting for host \(Self.hostName), module \(modules[$0].name), inside this process")
+            },
             onStuck: { index, seconds in
                 reporter.stuck(
                     RunFailure(

@@ -51,7 +51,11 @@ final class InprocModule {
     func stage() -> Int32 { watched { hermes_context_stage(context) } }
     func step() -> Int32 { watched { hermes_context_step(context) } }
     func reset() -> Int32 { watched { hermes_context_reset(context) } }
-    func terminate() { _ = watched { () -> Int32 in hermes_context_terminate(context); return 0 } }
+    func terminate() {
+        _ = watched { () -> Int32 in
+            hermes_context_terminate(context); return 0
+        }
+    }
 
     @inline(__always) private func watched(_ call: () -> Int32) -> Int32 {
         calls += 1

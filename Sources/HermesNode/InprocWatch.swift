@@ -35,10 +35,12 @@ final class InprocWatch: Sendable {
 
     func start() {
         var thread = pthread_t()
-        pthread_create(&thread, nil, { this in
-            Unmanaged<InprocWatch>.fromOpaque(this!).takeRetainedValue().run()
-            return nil
-        }, Unmanaged.passRetained(self).toOpaque())
+        pthread_create(
+            &thread, nil,
+            { this in
+                Unmanaged<InprocWatch>.fromOpaque(this!).takeRetainedValue().run()
+                return nil
+            }, Unmanaged.passRetained(self).toOpaque())
         pthread_detach(thread)
     }
 

@@ -82,7 +82,9 @@ import Testing
                 "'m.out' can't be set: it is read-only (list it under signals: with writable: true)",
                 "'1.5' is no i32 for 'm.in'",
             ])
-        #expect(node.happenings.suffix(3) == [.terminate(hurried: false), .observerFinish, .remove], "the modules are ended all the same")
+        #expect(
+            node.happenings.suffix(3) == [.terminate(hurried: false), .observerFinish, .remove],
+            "the modules are ended all the same")
     }
 
     @Test func anInterruptEndsAfterTheFrameUnderWay() throws {
@@ -97,7 +99,9 @@ import Testing
         node.onLaunch = { coordinator.interrupt() }
         let summary = try coordinator.run()
         #expect(summary.outcome == .interrupted && summary.error == nil)
-        #expect(!node.happenings.contains(.prepare) && node.happenings.suffix(3) == [.terminate(hurried: true), .observerFinish, .remove])
+        #expect(
+            !node.happenings.contains(.prepare)
+                && node.happenings.suffix(3) == [.terminate(hurried: true), .observerFinish, .remove])
     }
 
     @Test func aStopBeforeStagingIsAStop() throws {

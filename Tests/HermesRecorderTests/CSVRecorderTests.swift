@@ -178,13 +178,17 @@ import Testing
         let path = "\(recording.folder)/pipe"
         mkfifo(path, 0o600)
         let recorder = CSVRecorder(path: path) { _ in Issue.record("no file to protect") }
-        let failure = #expect(throws: RunFailure.self) { try recorder.begin(recording.plan, epoch: 0, isRealtime: false) }
+        let failure = #expect(throws: RunFailure.self) {
+            try recorder.begin(recording.plan, epoch: 0, isRealtime: false)
+        }
         #expect(failure?.cause == "the recording \(path) can't be written: nobody reads from it")
         try recorder.finish()
     }
 
     /// Nobody takes from the FIFO: the frames stand, until the recording is given up.
-    @Test(.timeLimit(.minutes(1)), arguments: [false, true]) func aStuckRecordingCanBeGivenUp(isHeaderStuck: Bool) throws {
+    @Test(.timeLimit(.minutes(1)), arguments: [false, true]) func aStuckRecordingCanBeGivenUp(isHeaderStuck: Bool)
+        throws
+    {
         let name = isHeaderStuck ? String(repeating: "s", count: 200) : "s"
         let recording = try Recording([("m", (0..<500).map { AnnouncedSignal(name: "\(name)\($0)") })])
         defer { recording.remove() }
@@ -202,7 +206,9 @@ import Testing
             try recorder.begin(recording.plan, epoch: 0, isRealtime: false)
             let slots = [UInt64](repeating: (0.1 as Double).bitPattern, count: 500)
             for frame in 0..<1_000_000 as Range<UInt64> {
-                try slots.withUnsafeBufferPointer { try recorder.completed(frame: frame, time: 0, slots: $0.baseAddress!) }
+                try slots.withUnsafeBufferPointer {
+                    try recorder.completed(frame: frame, time: 0, slots: $0.baseAddress!)
+                }
             }
         }
         #expect(failure?.code == .refused && failure?.cause.hasPrefix("the recording \(path) is incomplete") == true)

@@ -61,7 +61,8 @@ struct Run: ParsableCommand {
             throw ValidationError("--set takes MODULE.SIGNAL=VALUE, not '\(text)'")
         }
         if let name, !isValidName(name) || name.hasPrefix("-") {
-            throw ValidationError("--name takes 1 to 64 letters, digits, - and _, none of them a leading -, not '\(name)'")
+            throw ValidationError(
+                "--name takes 1 to 64 letters, digits, - and _, none of them a leading -, not '\(name)'")
         }
     }
 
@@ -103,7 +104,9 @@ struct Run: ParsableCommand {
             let options = [
                 rate.map { "--rate \(SignalValue.text($0))" }, endTime.map { "--end-time \(SignalValue.text($0))" },
             ]
-            throw ValidationError("\(options.compactMap { $0 }.joined(separator: " with ")) makes more than 2^53 frames of this simulation")
+            throw ValidationError(
+                "\(options.compactMap { $0 }.joined(separator: " with ")) makes more than 2^53 frames of this simulation"
+            )
         }
     }
 

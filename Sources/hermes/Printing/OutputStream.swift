@@ -132,7 +132,8 @@ final class OutputStream: @unchecked Sendable {
                 let isBroken = failures[descriptor] != nil
                 pthread_mutex_unlock(mutex)
                 var sent = 0
-                let failure = isBroken
+                let failure =
+                    isBroken
                     ? nil
                     : Self.write(bytes, to: descriptor) { count in
                         sent += count

@@ -70,7 +70,8 @@ struct RunSession {
 
     /// Until the run is over: a wake-up for each event, and a few a second for progress.
     private func serve(_ coordinator: Coordinator, controlPath: String, signals: Int32, until result: RunResult) {
-        let control = !takesCommands
+        let control =
+            !takesCommands
             ? nil : ControlServer(path: controlPath, coordinator: coordinator, lastFrame: lastFrame)
         if control == nil && takesCommands {
             console.warning("no control socket at \(controlPath): \(String(cString: strerror(errno)))")
