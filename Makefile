@@ -2,7 +2,7 @@
 # executable and a library that are both called `hermes` cannot come from one Swift package.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run build test bench install format lint clean setup release library examples
+.PHONY: help run flight build test bench install format lint clean setup release library examples
 
 PREFIX ?= /usr/local
 EXECUTABLES = hermes
@@ -19,6 +19,9 @@ help: ## this list
 run: release library ## build what is missing and run Examples/basic_sim.yaml
 	$(MAKE) -C Examples basic_sim
 	.build/release/hermes run Examples/basic_sim.yaml --print vehicle.position vehicle.velocity
+
+flight: release library ## fly a real aircraft: JSBSim's c172p, 200 simulated seconds
+	$(MAKE) -C Examples/flight run
 
 build: release library examples ## hermes, libhermes and the example modules, optimised
 

@@ -49,8 +49,8 @@ static hermes_client *open_client(const char *name, int staging_too) {
     hermes_error(ENOMEM, "out of memory");
     return NULL;
   }
-  int plain = name[0] != '/' && strncmp(name, "hermes_", 7) != 0;
-  snprintf(client->name, sizeof client->name, "%s%s", plain ? "/hermes_" : name[0] == '/' ? "" : "/", name);
+  /* With a slash it is a segment's name, without one a simulation's, which may itself begin with "hermes_". */
+  snprintf(client->name, sizeof client->name, "%s%s", name[0] == '/' ? "" : "/hermes_", name);
   pthread_mutex_init(&client->writing, NULL);
   int code = hermes_view_open(&client->view, client->name);
   if (code == 0 && !staging_too && hermes_load(&client->view.control->state) == HERMES_STATE_STAGING) {

@@ -186,9 +186,10 @@ def test_a_link_in_place_of_the_run_folder_is_not_followed():
             path.chmod(0o755)
         base.symlink_to(victim)
         hermes = Path(os.environ.get("HERMES_BIN", REPOSITORY / ".build/debug/hermes")).resolve()
+        environment = {**os.environ, "LLVM_PROFILE_FILE": "/dev/null"}  # that user has no business in our build folder
         for words in (["run", victim / "sim.yaml"], ["status"]):
             done = subprocess.run([hermes, *words], capture_output=True, text=True, timeout=30, user=user, group=user,
-                                  extra_groups=[], cwd="/")
+                                  extra_groups=[], cwd="/", env=environment)
             assert "Permission denied" not in done.stderr, done.stderr
             assert (victim / "kept" / "control.sock").exists() and (victim / "kept" / "0.command").exists()
             if words[0] == "run":

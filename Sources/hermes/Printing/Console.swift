@@ -28,13 +28,13 @@ final class Console: Sendable {
         Self.results.startThread()
     }
 
-    /// Somebody wants this process to end; after the second time nobody waits for its output either.
+    /// Somebody wants this process to end; after the second time nobody waits long for its output either.
     func interrupted() { Self.interrupts.add(1, ordering: .relaxed) }
 
     /// Writes what still waits. False, and said, when results could not be written.
     static func finish() -> Bool {
         var reason: String?
-        if !results.flush(unless: isHurried) {
+        if !results.flush(isHurried: isHurried) {
             reason = "nobody takes them"
         } else if let code = results.failure(of: 1) {
             reason = String(cString: strerror(code))
@@ -42,7 +42,7 @@ final class Console: Sendable {
             reason = "they are read too slowly"
         }
         if let reason { Console().error("results could not be written: \(reason)") }
-        _ = errors.flush(unless: isHurried)
+        _ = errors.flush(isHurried: isHurried)
         return reason == nil
     }
 

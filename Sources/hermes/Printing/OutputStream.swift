@@ -7,6 +7,8 @@ final class OutputStream: @unchecked Sendable {
     static let bound = 1 << 20
     /// A reader that takes nothing for so long is not waited for at the end.
     private static let patienceSeconds = 2.0
+    /// The same for somebody in a hurry: enough for a reader who is there.
+    private static let hurriedPatienceSeconds = 0.3
 
     // Everything below belongs to the mutex.
     private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
@@ -70,20 +72,21 @@ final class OutputStream: @unchecked Sendable {
         }
     }
 
-    /// Waits until everything is written, as long as somebody reads and `isEnough` says nothing else. False when
-    /// something was left.
-    func flush(unless isEnough: () -> Bool) -> Bool {
+    /// Waits until everything is written, as long as somebody reads; where `isHurried` says so, only as long as a reader
+    /// needs who is there at all. False when something was left.
+    func flush(isHurried: () -> Bool) -> Bool {
         locked {
             let notice = takeNotice()
             if !notice.isEmpty { put(notice, to: 2) }
             var seen = written
-            var giveUp = Self.now() + Self.patienceSeconds
-            while pending > 0 && !isEnough() {
+            var movedAt = Self.now()
+            while pending > 0 {
                 if written != seen {
                     seen = written
-                    giveUp = Self.now() + Self.patienceSeconds
+                    movedAt = Self.now()
                 }
-                guard Self.now() < giveUp else { break }
+                let patience = isHurried() ? Self.hurriedPatienceSeconds : Self.patienceSeconds
+                guard Self.now() < movedAt + patience else { break }
                 var limit = timespec()
                 clock_gettime(CLOCK_REALTIME, &limit)
                 limit.tv_nsec += 20_000_000
