@@ -5,7 +5,7 @@
 .PHONY: help run flight build test bench install format lint clean setup release library examples
 
 PREFIX ?= /usr/local
-EXECUTABLES = hermes
+EXECUTABLES = hermes hermes-node
 SWIFT_RELEASE = swift build -c release --static-swift-stdlib
 SWIFT_SOURCES = Sources Tests Package.swift
 

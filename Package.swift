@@ -34,26 +34,42 @@ let package = Package(
                 .linkedLibrary("dl"), .linkedLibrary("pthread"), .unsafeFlags(["-Xlinker", "--export-dynamic"]),
             ]),
         .target(name: "CKeeper"),
+        // No pkg-config: libzmq's names folders of Kerberos that SwiftPM warns about and nobody needs.
+        .systemLibrary(name: "CZeroMQ", providers: [.apt(["libzmq3-dev"])]),
         .systemLibrary(name: "CYAML", pkgConfig: "yaml-0.1", providers: [.apt(["libyaml-dev"])]),
         swift("HermesModel", []),
         swift("HermesConfiguration", ["HermesModel", "CYAML"]),
         swift("HermesPlan", ["HermesModel"]),
         swift("HermesBackplane", ["HermesModel", "HermesPlan", "CHermes"]),
         swift("HermesProtocol", ["HermesModel", "HermesPlan"]),
+        swift("HermesTransport", ["HermesModel", "HermesPlan", "HermesProtocol", "CZeroMQ"]),
         swift(
             "HermesNode",
-            ["HermesModel", "HermesPlan", "HermesProtocol", "HermesBackplane", "CHermes", "CKeeper"]),
+            [
+                "HermesModel", "HermesPlan", "HermesProtocol", "HermesTransport", "HermesBackplane", "CHermes",
+                "CKeeper",
+            ]),
         swift(
             "HermesCoordinator",
-            ["HermesModel", "HermesPlan", "HermesProtocol", .product(name: "Histogram", package: "hdrhistogram-swift")]),
+            [
+                "HermesModel", "HermesPlan", "HermesProtocol", "HermesTransport",
+                .product(name: "Histogram", package: "hdrhistogram-swift"),
+            ]),
         .executableTarget(
             name: "hermes",
             dependencies: [
-                "HermesModel", "HermesConfiguration", "HermesPlan", "HermesProtocol", "HermesNode", "HermesCoordinator",
-                "HermesRecorder", "CHermes", "CKeeper",
+                "HermesModel", "HermesConfiguration", "HermesPlan", "HermesProtocol", "HermesTransport", "HermesNode",
+                "HermesCoordinator", "HermesRecorder", "CHermes", "CKeeper",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             exclude: ["Templates"], swiftSettings: [importsHeaders] + warnings),
+        .executableTarget(
+            name: "hermes-node",
+            dependencies: [
+                "HermesNode", "HermesTransport", "HermesProtocol", "CKeeper",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            path: "Sources/hermes-node", swiftSettings: [importsHeaders] + warnings),
         swift("HermesRecorder", ["HermesModel", "HermesPlan", "HermesProtocol"]),
         tests("HermesModuleTests", ["HermesModule", "HermesBackplane", "HermesPlan", "HermesModel"]),
         tests("HermesModelTests", ["HermesModel"]),

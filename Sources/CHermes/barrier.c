@@ -50,13 +50,25 @@ static int release(hermes_view *view, uint32_t index) {
   return 1;
 }
 
-/* Goes on from phase `index` until somebody has to step or the frame is complete. */
+/* The modules of a phase are done: puts aside what other hosts get of it, then delivers its wires. 0 when the node has to
+ * hear other hosts before that. */
+static int end_phase(hermes_view *view, uint32_t index) {
+  hermes_control *control = view->control;
+  if (control->gathers) hermes_gather(view, index);
+  if (view->phases[index].flags & HERMES_PHASE_EXCHANGE) {
+    hermes_store(&control->node_turn, (index + 1) | HERMES_TURN_EXCHANGE);
+    wake_node(view);
+    return 0;
+  }
+  hermes_deliver(view, index);
+  return 1;
+}
+
+/* Goes on from phase `index` until somebody has to step, the node has to exchange, or the frame is complete. */
 static void advance(hermes_view *view, uint32_t index) {
   hermes_control *control = view->control;
-  for (; index < control->phase_count; index++) {
-    if (release(view, index)) return;
-    hermes_deliver(view, index);
-  }
+  for (; index < control->phase_count; index++)
+    if (release(view, index) || !end_phase(view, index)) return;
   hermes_store(&control->completed, control->generation);
   wake_node(view);
 }
@@ -67,8 +79,7 @@ static void leave_phase(hermes_view *view, uint32_t index) {
     wake_node(view);
     return;
   }
-  hermes_deliver(view, index);
-  advance(view, index + 1);
+  if (end_phase(view, index)) advance(view, index + 1);
 }
 
 void hermes_barrier_begin(hermes_view *view, uint64_t frame) {
@@ -87,8 +98,8 @@ int hermes_barrier_wait(hermes_view *view, uint64_t deadline_ns, uint32_t *phase
     uint32_t turn = hermes_load(&control->node_turn);
     if (turn) {
       hermes_store(&control->node_turn, 0);
-      *phase = turn - 1;
-      return HERMES_WAIT_NODE_WORK;
+      *phase = (turn & ~(uint32_t)HERMES_TURN_EXCHANGE) - 1;
+      return turn & HERMES_TURN_EXCHANGE ? HERMES_WAIT_EXCHANGE : HERMES_WAIT_NODE_WORK;
     }
     hermes_store_ordered(&control->node_sleeping, 1);
     int result = hermes_futex_wait(&control->node_wake, seen, deadline_ns);
@@ -98,6 +109,11 @@ int hermes_barrier_wait(hermes_view *view, uint64_t deadline_ns, uint32_t *phase
 }
 
 void hermes_barrier_finish_work(hermes_view *view, uint32_t phase) { leave_phase(view, phase); }
+
+void hermes_barrier_finish_exchange(hermes_view *view, uint32_t phase) {
+  hermes_deliver(view, phase);
+  advance(view, phase + 1);
+}
 
 void hermes_barrier_fault(hermes_view *view) {
   hermes_store(&view->control->fault, 1);

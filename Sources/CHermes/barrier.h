@@ -7,11 +7,21 @@
 /* Node: starts frame `frame`; releases its first phase (phases in which nobody is due pass at once). */
 void hermes_barrier_begin(hermes_view *view, uint64_t frame);
 
-enum { HERMES_WAIT_COMPLETE = 0, HERMES_WAIT_NODE_WORK = 1, HERMES_WAIT_FAULT = 2, HERMES_WAIT_DEADLINE = 3 };
+enum {
+  HERMES_WAIT_COMPLETE = 0,
+  HERMES_WAIT_NODE_WORK = 1,
+  HERMES_WAIT_FAULT = 2,
+  HERMES_WAIT_DEADLINE = 3,
+  HERMES_WAIT_EXCHANGE = 4
+};
 /* Node: sleeps until the frame is complete, a phase waits for the node's own work (its index goes to *phase; the
- * node does it and calls hermes_barrier_finish_work), something failed, or the absolute deadline passed. */
+ * node does it and calls hermes_barrier_finish_work), the modules of a phase are done and values go to or come from
+ * other hosts (the node calls hermes_barrier_finish_exchange once they are there), something failed, or the absolute
+ * deadline passed. */
 int hermes_barrier_wait(hermes_view *view, uint64_t deadline_ns, uint32_t *phase);
 void hermes_barrier_finish_work(hermes_view *view, uint32_t phase);
+/* Delivers the phase's wires and goes on. */
+void hermes_barrier_finish_exchange(hermes_view *view, uint32_t phase);
 
 /* Node: says that a module is gone or failed; whoever waits for it wakes. Callable from any thread. */
 void hermes_barrier_fault(hermes_view *view);
@@ -32,5 +42,7 @@ int hermes_module_owes_step(const hermes_view *view, uint32_t module);
 
 /* Delivers the wires of one phase; index phase_count delivers all wires at once. */
 void hermes_deliver(hermes_view *view, uint32_t delivery);
+/* Copies what other hosts get of one phase, or at phase_count of all, to where it is sent from. */
+void hermes_gather(hermes_view *view, uint32_t phase);
 
 #endif

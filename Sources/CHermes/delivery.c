@@ -52,3 +52,5 @@ void hermes_deliver(hermes_view *view, uint32_t index) {
   else deliver_directly(view, delivery);
   if (delivery->convert_count) fesetenv(&before);
 }
+
+void hermes_gather(hermes_view *view, uint32_t phase) { hermes_deliver(view, view->control->phase_count + 1 + phase); }

@@ -36,15 +36,16 @@ int hermes_view_locate(hermes_view *view) {
     return EINVAL;
   uint64_t signals = header->signal_count;
   view->directory = table(view, HERMES_DIRECTORY_OFFSET, signals, sizeof(hermes_directory_entry));
-  view->data = table(view, header->data_offset, signals, 8);
   hermes_control *control = view->control = table(view, header->control_offset, 1, sizeof(hermes_control));
-  if (!view->directory || !view->data || !control) return EINVAL;
+  if (!view->directory || !control) return EINVAL;
+  view->data = table(view, header->data_offset, signals + control->mirror_count, 8);
+  if (!view->data) return EINVAL;
   view->modules = table(view, control->modules_offset, control->module_count, sizeof(hermes_module_slot));
   view->phases = table(view, control->phases_offset, control->phase_count, sizeof(hermes_phase));
   view->phase_list = table(view, control->phase_list_offset, control->module_count, sizeof(uint32_t));
   view->extras = table(view, control->extras_offset, signals, sizeof(hermes_signal_extra));
-  view->deliveries =
-      table(view, control->deliveries_offset, (uint64_t)control->phase_count + 1, sizeof(hermes_delivery));
+  uint64_t deliveries = ((uint64_t)control->phase_count + 1) * (control->gathers ? 2 : 1);
+  view->deliveries = table(view, control->deliveries_offset, deliveries, sizeof(hermes_delivery));
   view->runs = table(view, control->runs_offset, 0, sizeof(hermes_wire_run));
   view->copies = table(view, control->copies_offset, 0, sizeof(hermes_wire_copy));
   view->converts = table(view, control->converts_offset, 0, sizeof(hermes_wire_convert));

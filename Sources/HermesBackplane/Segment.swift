@@ -12,22 +12,31 @@ public final class Segment: @unchecked Sendable {
     /// What C functions take; lives as long as this object.
     let view: UnsafeMutablePointer<hermes_view>
     public let signalCount: Int
+    private let inboxCount: Int
+    private let hasGathers: Bool
     /// False while the name in /dev/shm is this object's to remove.
     private var isUnlinked = true
 
-    /// Makes the segment `name` ("/hermes_sim") for a plan, mode 0600, locked while this process lives.
+    /// Makes the segment `name` ("/hermes_sim") for a plan without other hosts.
+    public convenience init(name: String, plan: Plan, run: UInt64) throws {
+        try self.init(name: name, share: HostShare(whole: plan), run: run)
+    }
+
+    /// Makes the segment `name` ("/hermes_sim") for a host's share, mode 0600, locked while this process lives.
     /// - Throws: `SegmentError` when a living process owns that name or /dev/shm has no room.
-    public init(name: String, plan: Plan, run: UInt64) throws {
-        let layout = try SegmentLayout(plan)
+    public init(name: String, share: HostShare, run: UInt64) throws {
+        let layout = try SegmentLayout(share)
         self.name = name
-        signalCount = plan.registry.signals.count
+        signalCount = share.plan.registry.signals.count
+        inboxCount = share.inboxCount
+        hasGathers = !share.gathers.isEmpty
         view = .allocate(capacity: 1)
         view.initialize(to: hermes_view())
         guard hermes_segment_create(view, name, layout.total) == 0 else {
             throw SegmentError(String(cString: hermes_last_error()))
         }
         isUnlinked = false
-        SegmentWriter(base: view.pointee.base, layout: layout).write(plan, run: run)
+        SegmentWriter(base: view.pointee.base, layout: layout).write(share, run: run)
         precondition(hermes_view_locate(view) == 0, "a segment just written is well formed")
     }
 
@@ -47,8 +56,14 @@ public final class Segment: @unchecked Sendable {
 
     /// The slots, 8 bytes a signal, in directory order.
     public var slots: UnsafeMutablePointer<UInt64> { view.pointee.data }
-    /// Delivers every wire at once, as at the start of an epoch.
+    /// Copies everything that other hosts get into the outbox, as at the start of an epoch.
+    public func gatherAll() { if hasGathers { hermes_gather(view, view.pointee.control.pointee.phase_count) } }
+    /// Delivers every wire at once, as at the start of an epoch; what other hosts sent is in the inbox by now.
     public func deliverAll() { hermes_deliver(view, view.pointee.control.pointee.phase_count) }
+    /// Values from other hosts, 8 bytes each.
+    public var inbox: UnsafeMutablePointer<UInt64> { view.pointee.data + signalCount }
+    /// Values for other hosts, 8 bytes each.
+    public var outbox: UnsafeMutablePointer<UInt64> { inbox + inboxCount }
 
     // MARK: Frame edges
 
@@ -74,6 +89,8 @@ public final class Segment: @unchecked Sendable {
         case complete
         /// The phase waits for the node's own work.
         case work(phase: Int)
+        /// The modules of the phase are done; values go to other hosts or come from them.
+        case exchange(phase: Int)
         case fault, deadline
     }
 
@@ -83,11 +100,13 @@ public final class Segment: @unchecked Sendable {
         switch Int(hermes_barrier_wait(view, deadline, &phase)) {
         case Int(HERMES_WAIT_COMPLETE): return .complete
         case Int(HERMES_WAIT_NODE_WORK): return .work(phase: Int(phase))
+        case Int(HERMES_WAIT_EXCHANGE): return .exchange(phase: Int(phase))
         case Int(HERMES_WAIT_FAULT): return .fault
         default: return .deadline
         }
     }
     public func finishWork(phase: Int) { hermes_barrier_finish_work(view, UInt32(phase)) }
+    public func finishExchange(phase: Int) { hermes_barrier_finish_exchange(view, UInt32(phase)) }
     public func raiseFault() { hermes_barrier_fault(view) }
 
     // MARK: Modules

@@ -12,7 +12,9 @@ struct SegmentLayout {
     let texts: TextTable
 
     /// - Throws: `SegmentError` when the segment would pass the 4 GiB that its offsets reach.
-    init(_ plan: Plan) throws {
+    init(_ share: HostShare) throws {
+        let plan = share.plan
+        let everyDelivery = plan.deliveries + share.gathers
         let signals = plan.registry.signals.count
         var texts = TextTable()
         for signal in plan.registry.signals { texts.addName(signal.name.description) }
@@ -29,18 +31,18 @@ struct SegmentLayout {
         }
         _ = place(signals, MemoryLayout<hermes_directory_entry>.size)
         strings = place(texts.bytes.count, 1, alignment: 4)
-        data = place(signals, 8)
+        data = place(signals + share.mirrorCount, 8)
         control = place(1, MemoryLayout<hermes_control>.stride)
         modules = place(plan.modules.count, MemoryLayout<hermes_module_slot>.stride)
         phases = place(plan.phases.count, MemoryLayout<hermes_phase>.stride)
         phaseList = place(plan.modules.count, 4)
         extras = place(signals, MemoryLayout<hermes_signal_extra>.stride)
-        deliveries = place(plan.deliveries.count, MemoryLayout<hermes_delivery>.stride)
-        runs = place(plan.deliveries.reduce(0) { $0 + $1.runs.count }, MemoryLayout<hermes_wire_run>.stride)
-        copies = place(plan.deliveries.reduce(0) { $0 + $1.copies.count }, MemoryLayout<hermes_wire_copy>.stride)
+        deliveries = place(everyDelivery.count, MemoryLayout<hermes_delivery>.stride)
+        runs = place(everyDelivery.reduce(0) { $0 + $1.runs.count }, MemoryLayout<hermes_wire_run>.stride)
+        copies = place(everyDelivery.reduce(0) { $0 + $1.copies.count }, MemoryLayout<hermes_wire_copy>.stride)
         converts = place(
-            plan.deliveries.reduce(0) { $0 + $1.conversions.count }, MemoryLayout<hermes_wire_convert>.stride)
-        stage = place(plan.deliveries.map(\.stageCount).max() ?? 0, 8)
+            everyDelivery.reduce(0) { $0 + $1.conversions.count }, MemoryLayout<hermes_wire_convert>.stride)
+        stage = place(everyDelivery.map(\.stageCount).max() ?? 0, 8)
         // Room for every signal twice, so one call can set everything while another waits.
         var capacity = 4096
         while capacity < 2 * signals { capacity *= 2 }

@@ -10,11 +10,14 @@ struct SegmentWriter {
     /// Phases with more modules than this are woken by one broadcast; with fewer, a wake-up for each is quicker.
     static let broadcastAbove = 4
 
-    func write(_ plan: Plan, run: UInt64) {
+    func write(_ share: HostShare, run: UInt64) {
+        let plan = share.plan
         writeDirectory(plan)
         writeControl(plan, run: run)
-        writeModules(plan)
-        writeDeliveries(plan)
+        at(layout.control, hermes_control.self).pointee.gathers = share.gathers.isEmpty ? 0 : 1
+        at(layout.control, hermes_control.self).pointee.mirror_count = UInt32(share.mirrorCount)
+        writeModules(share)
+        writeDeliveries(plan.deliveries + share.gathers)
         at(0, hermes_header.self).pointee = hermes_header(
             magic: HERMES_SEGMENT_MAGIC, version: UInt32(HERMES_SEGMENT_VERSION), frame: 0, time: 0,
             signal_count: UInt32(plan.registry.signals.count), extension_version: UInt32(HERMES_EXTENSION_VERSION),
@@ -76,7 +79,8 @@ struct SegmentWriter {
         control.pointee.wait_target = .max
     }
 
-    private func writeModules(_ plan: Plan) {
+    private func writeModules(_ share: HostShare) {
+        let plan = share.plan
         let modules = at(layout.modules, hermes_module_slot.self)
         for (index, module) in plan.modules.enumerated() {
             let kind = module.isFree ? HERMES_KIND_FREE : module.isInproc ? HERMES_KIND_INPROC : HERMES_KIND_PROCESS
@@ -95,6 +99,7 @@ struct SegmentWriter {
             let processes = members.count { !plan.modules[$0].isInproc && !plan.modules[$0].isFree }
             var flags = processes > Self.broadcastAbove ? HERMES_PHASE_BROADCAST : 0
             if members.contains(where: { plan.modules[$0].isInproc }) { flags |= HERMES_PHASE_NODE_WORK }
+            if share.hasExchange(phase: index) { flags |= HERMES_PHASE_EXCHANGE }
             phases[index].flags = UInt32(flags)
             phases[index].module_begin = UInt32(next)
             phases[index].module_count = UInt32(members.count)
@@ -105,13 +110,13 @@ struct SegmentWriter {
         }
     }
 
-    private func writeDeliveries(_ plan: Plan) {
+    private func writeDeliveries(_ all: [Delivery]) {
         let deliveries = at(layout.deliveries, hermes_delivery.self)
         let runs = at(layout.runs, hermes_wire_run.self)
         let copies = at(layout.copies, hermes_wire_copy.self)
         let converts = at(layout.converts, hermes_wire_convert.self)
         var run = 0, copy = 0, convert = 0
-        for (index, delivery) in plan.deliveries.enumerated() {
+        for (index, delivery) in all.enumerated() {
             deliveries[index] = hermes_delivery(
                 run_begin: UInt32(run), run_count: UInt32(delivery.runs.count), copy_begin: UInt32(copy),
                 copy_count: UInt32(delivery.copies.count), convert_begin: UInt32(convert),

@@ -34,7 +34,7 @@ public final class Coordinator: @unchecked Sendable {
     ///   - observers: shown every completed frame, in this order.
     ///   - warn: told what is odd about the wiring but no error.
     public init(
-        _ simulation: Simulation, node: sending any NodeSession, options: Options, observers: [any FrameObserver],
+        _ simulation: Simulation, node: any NodeSession, options: Options, observers: [any FrameObserver],
         warn: @escaping @Sendable (Diagnostic) -> Void
     ) {
         self.simulation = simulation
@@ -205,7 +205,7 @@ public final class Coordinator: @unchecked Sendable {
 }
 
 /// A reference handed to another thread by a promise the compiler can't see.
-private struct UncheckedReference<Value>: @unchecked Sendable {
+struct UncheckedReference<Value>: @unchecked Sendable {
     let value: Value
     init(_ value: Value) { self.value = value }
 }

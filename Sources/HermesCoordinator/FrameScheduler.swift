@@ -145,10 +145,3 @@ struct FrameScheduler {
         attentionSeen = node.attention &- 1
     }
 }
-
-/// CLOCK_MONOTONIC, nanoseconds.
-func monotonicNow() -> UInt64 {
-    var now = timespec()
-    clock_gettime(CLOCK_MONOTONIC, &now)
-    return UInt64(now.tv_sec) * 1_000_000_000 + UInt64(now.tv_nsec)
-}

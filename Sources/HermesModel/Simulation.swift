@@ -177,6 +177,8 @@ public struct Execution: Sendable {
     public var isDefaultSchedule: Bool
     /// Seconds; 0 waits for ever.
     public var stepTimeoutSeconds: Double
+    /// Seconds without a word after which a host counts as lost.
+    public var livenessSeconds = 2.0
 
     public init(
         mode: Mode = .afap, rateHz: Double = 100, endTime: Double? = nil, schedule: [[String]] = [],

@@ -5,10 +5,11 @@ import HermesBackplane
 import HermesModel
 import HermesPlan
 import HermesProtocol
+import HermesTransport
 import Synchronization
 
 /// One host's modules and segment, driven by direct call on the thread that runs the frames.
-public final class EmbeddedNode: NodeSession {
+public final class EmbeddedNode: LinkedNode {
     public struct Reporter: Sendable {
         /// A line of a module's output.
         public var moduleLine: @Sendable (_ module: String, _ line: String) -> Void
@@ -28,11 +29,12 @@ public final class EmbeddedNode: NodeSession {
         }
     }
 
-    private static let hostName = "desk"
     /// Seconds a module has to announce, to initialise and to stage: interpreters and tables take their time to load.
     private static let startSeconds = 30.0
 
     private let simulation: Simulation
+    /// What people call this host.
+    private let hostName: String
     private let settings: LaunchSettings
     private let reporter: Reporter
     private let folder: RunFolder
@@ -48,6 +50,10 @@ public final class EmbeddedNode: NodeSession {
     private var announcements: [Announcement] = []
     private var plan: Plan?
     private var segment: Segment?
+    private var mirror: SignalMirror?
+    private var link: RunLink?
+    /// Wakes the thread that runs the frames from its wait for other hosts.
+    private let alarm: Alarm
     /// Whom the supervisor's thread tells of a loss: nobody until the modules have staged, nobody once they are ended.
     private let lossTarget = Monitor<(segment: Segment, freeRecords: Set<Int>)?>(nil)
     private var executor: FrameExecutor?
@@ -55,27 +61,33 @@ public final class EmbeddedNode: NodeSession {
     private let isAbandoned = Atomic<Bool>(false)
     private var overrides: [(slot: Int, bits: UInt64)] = []
 
-    /// - Parameter keeper: forked by the caller before it had threads; the node ends it.
+    /// - Parameters:
+    ///   - simulation: with only this host's modules.
+    ///   - keeper: forked by the caller before it had threads; the node ends it.
     public init(
-        _ simulation: Simulation, settings: LaunchSettings, folder: RunFolder, keeper processKeeper: keeper,
-        reporter: Reporter
+        _ simulation: Simulation, hostName: String = "desk", settings: LaunchSettings, folder: RunFolder,
+        keeper processKeeper: keeper,
+        alarm: Alarm = Alarm(), reporter: Reporter
     ) {
         self.simulation = simulation
+        self.hostName = hostName
         self.settings = settings
         self.reporter = reporter
         self.folder = folder
+        self.alarm = alarm
         self.processKeeper = processKeeper
         lifecycles = Monitor(Array(repeating: ModuleLifecycle(), count: simulation.modules.count))
         let modules = simulation.modules
+        let hostName = hostName
         inprocWatch = InprocWatch(
             timeoutSeconds: modules.map { $0.stepTimeoutSeconds ?? simulation.execution.stepTimeoutSeconds },
             onHalf: {
-                reporter.warning("waiting for host \(Self.hostName), module \(modules[$0].name), inside this process")
+                reporter.warning("waiting for host \(hostName), module \(modules[$0].name), inside this process")
             },
             onStuck: { index, seconds in
                 reporter.stuck(
                     RunFailure(
-                        .timeout, module: modules[index].name, host: Self.hostName,
+                        .timeout, module: modules[index].name, host: hostName,
                         cause: "did not return within \(shortest(seconds)) s; it runs inside this process, which ends"))
             })
         folder.register(with: &self.processKeeper)
@@ -86,7 +98,7 @@ public final class EmbeddedNode: NodeSession {
     /// Writes the failure, lets a recording's thread write what it holds, and ends the process with exit code 2.
     @Sendable public static func endProcess(_ failure: RunFailure) {
         let line = "hermes: error: \(failure)\n"
-        _ = line.withCString { write(2, $0, strlen($0)) }
+        _ = line.withCString { Glibc.write(2, $0, strlen($0)) }
         usleep(400_000)
         _exit(2)
     }
@@ -125,7 +137,7 @@ public final class EmbeddedNode: NodeSession {
     }
 
     private func supervise(_ started: [ModuleProcess]) {
-        let loss = lossTarget
+        let loss = lossTarget, alarm = alarm
         let supervisor = ProcessSupervisor(
             keeper: processKeeper, processes: started, onLine: reporter.moduleLine,
             onLoss: { index, record in
@@ -133,6 +145,7 @@ public final class EmbeddedNode: NodeSession {
                     guard let target, record.isLoss(ofFreeScript: target.freeRecords.contains(index)) else { return }
                     target.segment.raiseFault()
                     target.segment.raiseAttention()
+                    alarm.raise()
                 }
             })
         supervisor.start()
@@ -161,16 +174,22 @@ public final class EmbeddedNode: NodeSession {
         return try decode(bytes)
     }
 
-    public func prepare(_ plan: Plan) throws {
+    public func prepare(_ plan: Plan) throws { try prepare(HostShare(whole: plan), link: nil) }
+
+    /// - Parameter link: to the other hosts, where there are any.
+    public func prepare(_ share: HostShare, link: RunLink?) throws {
+        let plan = share.plan
         self.plan = plan
         let name = RunFolder.segmentName(of: simulation.name)
         let segment: Segment
         do {
-            segment = try Segment(name: name, plan: plan, run: UInt64.random(in: 1 ... .max))
+            segment = try Segment(name: name, share: share, run: UInt64.random(in: 1 ... .max))
         } catch {
             throw RunFailure(.resource, cause: "\(error)")
         }
         self.segment = segment
+        self.link = link
+        mirror = link.map { SignalMirror($0, share, segment) }
         for index in recordOrder {
             // A module can have announced before the keeper's word of its start is read.
             let pid = try awaitRecord(index, doing: "start") { $0.pid != 0 ? $0.pid : nil }
@@ -193,7 +212,7 @@ public final class EmbeddedNode: NodeSession {
     public func stage(overrides: [(slot: Int, bits: UInt64)]) throws {
         self.overrides = overrides
         for index in plan!.stageOrder { try stage(index) }
-        deliverFrameZero()
+        try deliverFrameZero(epoch: 0)
         segment!.publish(frame: 0, time: 0)
         executor = makeExecutor()
         hermes_thread_wakes_precisely()
@@ -213,8 +232,14 @@ public final class EmbeddedNode: NodeSession {
         lifecycles.with { _ = $0[index].handle(.stage) }
     }
 
-    private func deliverFrameZero() {
+    private func deliverFrameZero(epoch: UInt32) throws {
         for (slot, bits) in overrides { segment!.slots[slot] = bits }
+        segment!.gatherAll()
+        do throws(LinkFault) {
+            try mirror?.exchange(phase: plan!.phases.count, frame: 0, epoch: epoch)
+        } catch {
+            throw linkFailure(error, frame: 0)
+        }
         segment!.deliverAll()
     }
 
@@ -226,12 +251,12 @@ public final class EmbeddedNode: NodeSession {
             }
         }
         let stepped = plan.modules.indices.filter { !plan.modules[$0].isInproc && !plan.modules[$0].isFree }
-        let reporter = reporter
+        let reporter = reporter, hostName = hostName
         let warn = { (module: Int, frame: UInt64) in
-            reporter.warning("waiting for host \(Self.hostName), module \(plan.modules[module].name), frame \(frame)")
+            reporter.warning("waiting for host \(hostName), module \(plan.modules[module].name), frame \(frame)")
         }
         return FrameExecutor(
-            segment: segment, work: work,
+            segment: segment, work: work, mirror: mirror,
             owed: {
                 stepped.filter { segment.isOwed(byModule: $0) }
                     .map { ($0, segment.releaseTime(ofPhase: plan.modules[$0].phase)) }
@@ -245,15 +270,28 @@ public final class EmbeddedNode: NodeSession {
 
     // MARK: Frames
 
-    public func step(frame: UInt64) throws {
+    public func step(frame: UInt64) throws { try step(frame: frame, appliesWrites: true) }
+
+    /// The last completed frame.
+    public var frame: UInt64 { segment?.frame ?? 0 }
+
+    /// A value from outside, at a frame edge.
+    func write(slot: Int, bits: UInt64) {
+        if (0..<segment!.signalCount).contains(slot) { segment!.slots[slot] = bits }
+    }
+
+    /// - Parameter appliesWrites: false within a run of granted frames.
+    func step(frame: UInt64, appliesWrites: Bool) throws {
         // Not earlier: until the step begins, everybody who looks sees the completed frame and nothing else.
-        segment!.applyWrites()
+        if appliesWrites { segment!.applyWrites() }
         do {
             try executor!.run(frame: frame)
         } catch .loss {
             throw lossFailure(frame: frame)
         } catch .inproc(let index, let status) {
             throw statusFailure(index, status, inproc[index]!.reason, frame: frame)
+        } catch .link(let fault) {
+            throw linkFailure(fault, frame: frame)
         } catch .timedOut(let index, let seconds) {
             throw failure(.timeout, index, "did not finish its step within \(shortest(seconds)) s", frame: frame)
         }
@@ -269,7 +307,7 @@ public final class EmbeddedNode: NodeSession {
                 try expectSuccess(index, try send(Int(HERMES_RESET), to: index), "reset")
             }
         }
-        deliverFrameZero()
+        try deliverFrameZero(epoch: segment!.epoch &+ 1)
         segment!.beginEpoch()
     }
 
@@ -292,12 +330,13 @@ public final class EmbeddedNode: NodeSession {
             if inprocWatch.current == index {
                 reporter.stuck(
                     RunFailure(
-                        .refused, module: simulation.modules[index].name, host: Self.hostName,
+                        .refused, module: simulation.modules[index].name, host: hostName,
                         cause: "interrupted while it ran inside this process, which ends"))
             }
         }
         supervisor?.records.with { _ in }
         lossTarget.with { $0?.segment.raiseFault() }
+        alarm.raise()
     }
 
     /// Should this process be killed, the keeper cuts the file after its last whole row.
@@ -460,7 +499,7 @@ public final class EmbeddedNode: NodeSession {
         }
         var outcome = supervisor!.records.wait(until: deadline(after: Self.startSeconds / 2), for: look)
         if outcome == nil {
-            reporter.warning("waiting for host \(Self.hostName), module \(simulation.modules[index].name) to \(what)")
+            reporter.warning("waiting for host \(hostName), module \(simulation.modules[index].name) to \(what)")
             let rest = waitsForEver ? 0 : Self.startSeconds / 2
             outcome = supervisor!.records.wait(until: deadline(after: rest), for: look)
         }
@@ -495,8 +534,26 @@ public final class EmbeddedNode: NodeSession {
         if let index = recordOrder.first(where: { isLost($0) }) { return lost(index, frame: frame) }
         if isAbandoned.load(ordering: .relaxed) { return abandoned(frame) }
         return RunFailure(
-            .protocolError, host: Self.hostName, frame: frame, cause: "the barrier failed for no known reason")
+            .protocolError, host: hostName, frame: frame, cause: "the barrier failed for no known reason")
     }
+
+    private func linkFailure(_ fault: LinkFault, frame: UInt64) -> RunFailure {
+        switch fault {
+        case .alarm:
+            if recordOrder.contains(where: { isLost($0) }) { return lossFailure(frame: frame) }
+            if isAbandoned.load(ordering: .relaxed) { return abandoned(frame) }
+            return RunFailure(.lost, host: hostName, frame: frame, cause: "lost its links to other hosts")
+        case .interrupted:
+            return RunFailure(.refused, host: hostName, frame: frame, cause: "was told to end")
+        case .protocolError(let peer, let cause):
+            return RunFailure(.protocolError, host: peerName(peer), frame: frame, cause: cause)
+        case .unreachable(let peer):
+            return RunFailure(
+                .lost, host: hostName, frame: frame, cause: "lost its link to host \(peerName(peer))")
+        }
+    }
+
+    private func peerName(_ index: Int) -> String { (plan?.hosts[index] ?? nil) ?? "desk" }
 
     /// The reason travels by FIFO, ahead of the status: it is there or about to be.
     private func reason(of index: Int) -> String {
@@ -540,7 +597,7 @@ public final class EmbeddedNode: NodeSession {
     private func failure(_ code: RunFailure.Code, _ index: Int, _ cause: String, frame: UInt64? = nil) -> RunFailure {
         let lines = processes[index] == nil || supervisor == nil ? [] : record(index) { Array($0.lastLines.suffix(4)) }
         return RunFailure(
-            code, module: simulation.modules[index].name, host: Self.hostName, frame: frame, cause: cause,
+            code, module: simulation.modules[index].name, host: hostName, frame: frame, cause: cause,
             lastLines: lines)
     }
 }

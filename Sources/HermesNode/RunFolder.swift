@@ -18,8 +18,9 @@ public final class RunFolder {
     private static let clearingSeconds = 4.0
 
     /// Takes the folder of a simulation.
+    /// - Parameter host: where it is part of a run that somebody started elsewhere.
     /// - Throws: `RunFailure` with what to do when a living run has that name.
-    public init(name: String) throws {
+    public init(name: String, host: String? = nil) throws {
         self.name = name
         path = Self.path(of: name)
         Self.sweep()
@@ -34,7 +35,10 @@ public final class RunFolder {
             {
                 throw RunFailure(
                     .refused,
-                    cause: "a simulation named '\(name)' already runs here; end it with `hermes stop \(name)` "
+                    cause: host.map {
+                        "a simulation of that name already runs on host \($0); start this one under another --name"
+                    }
+                        ?? "a simulation named '\(name)' already runs here; end it with `hermes stop \(name)` "
                         + "or start this one under another --name")
             }
             usleep(20_000)

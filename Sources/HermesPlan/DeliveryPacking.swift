@@ -3,17 +3,23 @@ import HermesModel
 extension Delivery {
     /// Packs wires: equal types without gain and offset are copied bit for bit, neighbours as runs.
     init(wires: [ResolvedWire], signals: [Signal]) {
+        self.init(
+            wires.map {
+                Conversion(
+                    source: $0.source, destination: $0.destination, sourceType: signals[$0.source].type,
+                    destinationType: signals[$0.destination].type, gain: $0.gain, offset: $0.offset)
+            })
+    }
+
+    /// Packs what is to be delivered at one moment.
+    init(_ links: [Conversion]) {
         self.init()
         var plain: [Copy] = []
-        for wire in wires {
-            let from = signals[wire.source].type, to = signals[wire.destination].type
-            if from == to && wire.gain == 1 && wire.offset == 0 {
-                plain.append(Copy(source: wire.source, destination: wire.destination))
+        for link in links {
+            if link.sourceType == link.destinationType && link.gain == 1 && link.offset == 0 {
+                plain.append(Copy(source: link.source, destination: link.destination))
             } else {
-                conversions.append(
-                    Conversion(
-                        source: wire.source, destination: wire.destination, sourceType: from, destinationType: to,
-                        gain: wire.gain, offset: wire.offset))
+                conversions.append(link)
             }
         }
         // No two wires share a destination, so the order inside a delivery changes nothing but speed.
@@ -34,8 +40,8 @@ extension Delivery {
             }
             start = end
         }
-        let destinations = Set(wires.map(\.destination))
-        isStaged = wires.contains { destinations.contains($0.source) }
+        let destinations = Set(links.map(\.destination))
+        isStaged = links.contains { destinations.contains($0.source) }
     }
 
     /// Below this many neighbours a call of memcpy costs more than single copies.

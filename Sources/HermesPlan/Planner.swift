@@ -45,10 +45,15 @@ public enum Planner {
         }
         var groups = Array(repeating: [ResolvedWire](), count: phases.count)
         for wire in resolved { groups[modules[registry.signals[wire.source].module].phase].append(wire) }
-        let plan = Plan(
+        let hosts: [String?] =
+            [nil] + simulation.hosts.map(\.name).filter { name in simulation.modules.contains { $0.host == name } }
+        for index in modules.indices { modules[index].host = hosts.firstIndex(of: simulation.modules[index].host) ?? 0 }
+        var plan = Plan(
             simulationName: simulation.name, rateHz: simulation.execution.rateHz, modules: modules, phases: phases,
             registry: registry,
             deliveries: (groups + [resolved]).map { Delivery(wires: $0, signals: registry.signals) })
+        plan.wires = resolved
+        plan.hosts = hosts
         return (plan, diagnostics)
     }
 

@@ -14,6 +14,21 @@ public struct Signal: Sendable, Equatable {
     public var direction: AnnouncedSignal.Direction
     public var unit: String?
     public var summary: String?
+
+    public init(
+        name: SignalName, module: Int, type: SignalType, isWritable: Bool, isPublished: Bool, isWired: Bool,
+        direction: AnnouncedSignal.Direction, unit: String?, summary: String?
+    ) {
+        self.name = name
+        self.module = module
+        self.type = type
+        self.isWritable = isWritable
+        self.isPublished = isPublished
+        self.isWired = isWired
+        self.direction = direction
+        self.unit = unit
+        self.summary = summary
+    }
 }
 
 /// All signals of a simulation, by qualified name and by module. A module's signals are neighbours.

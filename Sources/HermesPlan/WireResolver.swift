@@ -1,9 +1,9 @@
 import HermesModel
 
-/// A wire between two known signals.
-struct ResolvedWire: Equatable {
-    var source, destination: Int
-    var gain, offset: Double
+/// A wire between two known signals, by their indices in the registry.
+public struct ResolvedWire: Sendable, Equatable {
+    public var source, destination: Int
+    public var gain, offset: Double
 }
 
 /// Looks up the signals of every wire, bulk wires expanded, and says what is wrong with them.

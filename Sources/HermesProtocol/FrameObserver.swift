@@ -2,6 +2,9 @@ import HermesPlan
 
 /// Somebody who sees every completed frame on the thread that runs them: no allocation, no lock, no wait but where said.
 public protocol FrameObserver: AnyObject {
+    /// The signals it reads, by index in the registry; of others `completed` may be shown anything when they live on other
+    /// hosts.
+    func signals(of plan: Plan) -> [Int]
     /// An epoch begins; its frame 0 follows. Not in the frame path: files are opened and memory is taken here.
     /// - Throws: `RunFailure`.
     func begin(_ plan: Plan, epoch: UInt32, isRealtime: Bool) throws
@@ -18,5 +21,6 @@ public protocol FrameObserver: AnyObject {
 }
 
 extension FrameObserver {
+    public func signals(of plan: Plan) -> [Int] { plan.registry.publishedInOrder }
     public func abandon() {}
 }

@@ -43,14 +43,6 @@ public protocol NodeSession: AnyObject {
     var moduleStates: [(name: String, state: ModuleState)] { get }
 }
 
-extension NodeSession {
-    /// Both halves of the end, for who has nothing to do between them.
-    public func finish(hurried: Bool) {
-        terminate(hurried: hurried)
-        remove()
-    }
-}
-
 /// What a simulation is doing, as outsiders see it.
 public enum SegmentPhase: Sendable { case running, paused }
 
@@ -62,9 +54,11 @@ public enum ModuleState: String, Sendable, CaseIterable {
 }
 
 /// Why a run ended before its time: code, place, cause.
-public struct RunFailure: Error, Sendable, CustomStringConvertible {
-    public enum Code: String, Sendable {
+public struct RunFailure: Error, Codable, Sendable, CustomStringConvertible {
+    public enum Code: String, Codable, Sendable {
         case launch, announce, exit, signal, status, timeout, protocolError = "protocol", resource, refused
+        /// A host is gone or can't be reached.
+        case lost
     }
     public var code: Code
     public var module: String?
@@ -90,7 +84,7 @@ public struct RunFailure: Error, Sendable, CustomStringConvertible {
     public var description: String {
         var place: [String] = []
         if let module { place.append("module \(module)") }
-        if let host, module != nil { place.append("on host \(host)") }
+        if let host { place.append(module != nil ? "on host \(host)" : "host \(host)") }
         if let frame { place.append("at frame \(frame)") }
         let said = lastLines.isEmpty ? "" : "; last lines: " + lastLines.joined(separator: " | ")
         return (place.isEmpty ? "" : place.joined(separator: " ") + ": ") + cause + said

@@ -53,5 +53,3 @@ struct Hermes: ParsableCommand {
         }
     }
 }
-
-let hermesVersion = "0.2.0"

@@ -134,7 +134,7 @@ private struct Stranger {
         for signal in 0..<signals {
             sketch.wire("a.s\(signal)", "b.s\((signal + 5) % signals)", gain: signal % 3 == 0 ? 2 : 1)
         }
-        let layout = try SegmentLayout(sketch.plan())
+        let layout = try SegmentLayout(HostShare(whole: sketch.plan()))
         let parts = [
             layout.data, layout.control, layout.modules, layout.phases, layout.phaseList, layout.extras,
             layout.deliveries, layout.runs, layout.copies, layout.converts, layout.stage, layout.queue, layout.snapshot,

@@ -90,12 +90,13 @@ private final class Bench: @unchecked Sendable {
     }
 
     private var isEnded = false
-    deinit { if !isEnded { node.finish(hurried: true) } }
+    deinit { if !isEnded { end(hurried: true) } }
 
     /// Ends it and says what it left.
     func end(hurried: Bool = false) -> [String] {
         isEnded = true
-        node.finish(hurried: hurried)
+        node.terminate(hurried: hurried)
+        node.remove()
         let paths = [RunFolder.path(of: name), "/dev/shm\(RunFolder.segmentName(of: name))"]
         return paths.filter { access($0, F_OK) == 0 }
     }

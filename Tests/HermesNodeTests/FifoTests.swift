@@ -1,5 +1,6 @@
 import CHermes
 import HermesModel
+import HermesProtocol
 import Testing
 
 @testable import HermesNode

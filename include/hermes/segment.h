@@ -16,7 +16,7 @@
 
 #define HERMES_SEGMENT_MAGIC 0x4845524Du
 #define HERMES_SEGMENT_VERSION 1u
-#define HERMES_EXTENSION_VERSION 1u
+#define HERMES_EXTENSION_VERSION 2u
 
 #define HERMES_DIRECTORY_OFFSET 64u
 #define HERMES_SIGNAL_WRITABLE 1u
@@ -82,7 +82,7 @@ typedef struct hermes_module_slot {
   uint8_t pad[32];
 } hermes_module_slot;
 
-enum { HERMES_PHASE_BROADCAST = 1, HERMES_PHASE_NODE_WORK = 2 };
+enum { HERMES_PHASE_BROADCAST = 1, HERMES_PHASE_NODE_WORK = 2, HERMES_PHASE_EXCHANGE = 4 /* with other hosts, at its end */ };
 
 /* One a phase, 64 bytes. */
 typedef struct hermes_phase {
@@ -96,8 +96,9 @@ typedef struct hermes_phase {
   uint8_t pad[32];
 } hermes_phase;
 
-/* Wires delivered together: one delivery a phase, then one for the start. Sources and destinations are slots
- * (indices into the data). */
+/* Wires delivered together: one delivery a phase, then one for the start. Where other hosts get values from this one,
+ * as many follow that copy them out, each before the delivery it stands beside. Sources and destinations are slots
+ * (indices into the data); beyond the signals lie the mirrors: values of other hosts, then values for them. */
 typedef struct hermes_delivery {
   uint32_t run_begin, run_count;         /* neighbours to neighbours, bit for bit */
   uint32_t copy_begin, copy_count;       /* single slots, bit for bit */
@@ -133,7 +134,7 @@ typedef struct hermes_control {
   uint64_t phases_offset;       /*  32 hermes_phase[phase_count] */
   uint64_t phase_list_offset;   /*  40 uint32_t module indices */
   uint64_t extras_offset;       /*  48 hermes_signal_extra[signal_count] */
-  uint64_t deliveries_offset;   /*  56 hermes_delivery[phase_count + 1] */
+  uint64_t deliveries_offset;   /*  56 hermes_delivery[phase_count + 1], twice with gathers */
   uint64_t runs_offset;         /*  64 */
   uint64_t copies_offset;       /*  72 */
   uint64_t converts_offset;     /*  80 */
@@ -149,12 +150,15 @@ typedef struct hermes_control {
   /* The barrier, a cache line. */
   uint32_t node_wake;           /* 128 (atomic, futex) grows when the node should look */
   uint32_t node_sleeping;       /* 132 (atomic) */
-  uint32_t node_turn;           /* 136 (atomic) 1 + the phase that waits for the node's own work, 0 for none */
+  uint32_t node_turn;           /* 136 (atomic) 1 + the phase that waits for the node's own work, 0 for none; with
+                                   HERMES_TURN_EXCHANGE when its modules are done and other hosts are to be heard */
   uint32_t generation;          /* 140 (atomic) of the frame under way */
   uint32_t completed;           /* 144 (atomic) generation of the last frame whose phases are all done */
   uint32_t fault;               /* 148 (atomic) 1: a step failed or a module is gone; nothing more is released */
   uint64_t current_frame;       /* 152 (atomic) the frame under way */
-  uint8_t barrier_pad[32];
+  uint32_t gathers;             /* 160 1: deliveries for other hosts follow behind the others */
+  uint32_t mirror_count;        /* 164 slots behind the signals, without names */
+  uint8_t barrier_pad[24];
 
   /* Asked from outside, looked at once a frame edge: a cache line. */
   uint32_t attention;           /* 192 (atomic, futex) grows when something below or a command waits */
@@ -174,6 +178,8 @@ typedef struct hermes_control {
   uint64_t queue_tail;          /* 264 (atomic) entries committed; writers hold the OFD lock on byte 1 */
   uint8_t queue_pad[48];
 } hermes_control;
+
+enum { HERMES_TURN_EXCHANGE = 0x40000000 };
 
 /* Locks on the segment's file (open file description locks): who holds byte 0 owns the segment. */
 enum { HERMES_LOCK_OWNER = 0, HERMES_LOCK_QUEUE = 1 };

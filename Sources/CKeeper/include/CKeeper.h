@@ -53,6 +53,11 @@ void keeper_finish(keeper *self);
 /* Closes the socket, once nobody reads events from it any more. */
 void keeper_close(keeper *self);
 
+/* Opens what `path` names beneath the folder `root` (openat2 RESOLVE_BENEATH): neither `..` nor a link leads out, whoever
+ * changes the folder meanwhile. A descriptor, closed on exec, or -1 with errno; EXDEV for a path that leads out. */
+int keeper_open_beneath(int root, const char *path, int flags);
+extern const int keeper_o_path; /* O_PATH, which <fcntl.h> shows to GNU sources only */
+
 /* From now on SIGINT, SIGTERM and SIGHUP become bytes (their numbers) in a pipe, whose read end this returns; -1.
  * SIGINT and SIGHUP stay ignored where they are. */
 int process_signals(void);

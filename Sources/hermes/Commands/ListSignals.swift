@@ -19,6 +19,7 @@ struct ListSignals: ParsableCommand {
         help: ArgumentHelp(
             "The simulation or a YAML file, and MODULE.SIGNAL names or patterns.", valueName: "source-patterns"))
     var words: [String] = []
+    @OptionGroup var meeting: MeetingOptions
     @Option(help: "The form of the output.")
     var format: OutputFormat = .text
 
@@ -41,7 +42,7 @@ struct ListSignals: ParsableCommand {
             return show(live.name, signals.map(\.listing), console)
         }
         let simulation = try ConfigurationLoader.load(words[0], console)
-        let announced = try AnnouncedSignals.read(simulation, console)
+        let announced = try AnnouncedSignals.read(simulation, meeting: meeting.meeting, console)
         let signals = try choose(Array(words.dropFirst()), of: announced.signals)
         show(simulation.name, signals, console)
         // The list helps to mend the wiring, so it comes first.

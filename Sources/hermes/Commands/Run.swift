@@ -42,6 +42,7 @@ struct Run: ParsableCommand {
     var digest = false
     @Option(help: ArgumentHelp("Write a summary as JSON to this file, - for standard output.", valueName: "file"))
     var summary: String?
+    @OptionGroup var meeting: MeetingOptions
     @Flag(name: .shortAndLong, help: "Only results, warnings and errors.")
     var quiet = false
     @Flag(name: .shortAndLong, help: "More about what happens.")
@@ -76,7 +77,7 @@ struct Run: ParsableCommand {
         let session = RunSession(
             simulation: simulation, overrides: overrides.compactMap { Assignment($0) }.map { ($0.signal, $0.value) },
             lastFrame: lastFrame(of: simulation), printed: printed, recording: record, wantsDigest: digest,
-            console: console)
+            meeting: meeting.meeting, console: console)
         try report(session.run(), console)
     }
 

@@ -19,6 +19,7 @@ struct Verify: ParsableCommand {
     var config: String
     @Option(help: ArgumentHelp("Compare this many frames; needed without an end_time.", valueName: "count"))
     var frames: UInt64?
+    @OptionGroup var meeting: MeetingOptions
     @Option(help: "The form of the output.")
     var format: OutputFormat = .text
 
@@ -34,13 +35,13 @@ struct Verify: ParsableCommand {
         let comparison = RunComparison(folder: getenv("TMPDIR").map { String(cString: $0) } ?? "/tmp")
         let first = try RunSession(
             simulation: simulation, lastFrame: lastFrame, takesCommands: false, observers: [comparison.firstRun],
-            console: console
+            meeting: meeting.meeting, console: console
         ).run()
         try check(first, "first", console)
         warn(of: comparison.freeModules, console)
         let second = try RunSession(
             simulation: simulation, lastFrame: lastFrame, takesCommands: false, observers: [comparison.secondRun],
-            console: console
+            meeting: meeting.meeting, console: console
         ).run()
         let printout = ComparisonPrintout(frames: first.frames, comparison: comparison)
         if comparison.difference == nil {

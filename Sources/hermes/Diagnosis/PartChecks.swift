@@ -1,5 +1,7 @@
 import Glibc
 import HermesConfiguration
+import HermesNode
+import HermesProtocol
 
 /// The parts that come with hermes and those it needs.
 enum PartChecks {

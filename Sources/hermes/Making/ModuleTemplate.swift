@@ -1,3 +1,4 @@
+import HermesNode
 import Glibc
 import HermesModel
 import HermesProtocol

@@ -12,27 +12,20 @@ struct AnnouncedSignals {
     var error: ConfigurationError?
 
     /// - Throws: `RunFailure` when a module can't be started or announces nothing valid.
-    static func read(_ simulation: Simulation, _ console: Console) throws -> AnnouncedSignals {
+    static func read(
+        _ simulation: Simulation, meeting: RunNodes.Meeting, _ console: Console
+    ) throws -> AnnouncedSignals {
         var simulation = simulation
         // A name of its own: the simulation itself may be running.
         simulation.name = "announce-\(getpid())"
         var processKeeper = keeper()
         let code = keeper_start(&processKeeper)
         guard code == 0 else { throw RunFailure(.resource, cause: "can't fork: \(String(cString: strerror(code)))") }
-        let folder: RunFolder
-        do {
-            folder = try RunFolder(name: simulation.name)
-        } catch {
-            keeper_finish(&processKeeper)
-            throw error
-        }
-        let node = EmbeddedNode(
-            simulation, settings: Installation.here.launchSettings(for: simulation), folder: folder,
-            keeper: processKeeper,
-            reporter: EmbeddedNode.Reporter(
-                moduleLine: { console.moduleLine($0, $1) }, warning: { console.warning($0) }))
-        let announcements = Result { try node.launch() }
-        node.finish(hurried: false)
+        let nodes = try RunNodes(
+            simulation, keeper: processKeeper, meeting: meeting, observers: [], console: console)
+        let announcements = Result { try nodes.session.launch() }
+        nodes.session.terminate(hurried: false)
+        nodes.session.remove()
         return try plan(simulation, announcements.get(), console)
     }
 

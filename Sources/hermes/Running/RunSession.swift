@@ -21,6 +21,7 @@ struct RunSession {
     var takesCommands = true
     /// Shown every completed frame, after recording and digest.
     var observers: [any FrameObserver] = []
+    var meeting = RunNodes.Meeting()
     var console: Console
 
     /// - Throws: `ConfigurationError` when the announced signals don't fit, `RunFailure` when nothing could be started.
@@ -33,31 +34,25 @@ struct RunSession {
         }
         let signals = process_signals()
         console.writeInBackground(signals: signals)
-        let folder: RunFolder
-        do {
-            folder = try RunFolder(name: simulation.name)
-        } catch {
-            keeper_finish(&processKeeper)
-            throw error
-        }
         let console = console
-        let node = EmbeddedNode(
-            simulation,
-            settings: Installation.here.launchSettings(for: simulation),
-            folder: folder, keeper: processKeeper,
-            reporter: EmbeddedNode.Reporter(
-                moduleLine: { console.moduleLine($0, $1) }, warning: { console.warning($0) }))
-        let recorder = recording.map { path in CSVRecorder(path: path) { node.protectRecording($0) } }
+        let protection = RecordingProtection()
+        let recorder = recording.map { path in CSVRecorder(path: path) { protection.node?.protectRecording($0) } }
         let digest = wantsDigest ? FrameDigest() : nil
         let lastValues = printed.isEmpty ? nil : LastValues(names: printed)
         let own: [(any FrameObserver)?] = [recorder, digest, lastValues]
+        let everyObserver = own.compactMap { $0 } + observers
+        let nodes = try RunNodes(
+            simulation, keeper: processKeeper, meeting: meeting, observers: everyObserver, console: console)
+        protection.node = nodes.desk
         let coordinator = Coordinator(
-            simulation, node: node, options: Coordinator.Options(overrides: overrides, lastFrame: lastFrame),
-            observers: own.compactMap { $0 } + observers, warn: { console.diagnostic($0) })
+            simulation, node: nodes.session, options: Coordinator.Options(overrides: overrides, lastFrame: lastFrame),
+            observers: everyObserver, warn: { console.diagnostic($0) })
 
         let result = RunResult()
         let frames = startThread { result.finish(Result { try coordinator.run() }) }
-        serve(coordinator, controlPath: "\(folder.path)/control.sock", signals: signals, until: result)
+        serve(
+            coordinator, lastValues, controlPath: "\(nodes.folder.path)/control.sock", signals: signals,
+            until: result)
         pthread_join(frames, nil)
 
         var summary = try result.get()
@@ -69,7 +64,10 @@ struct RunSession {
     }
 
     /// Until the run is over: a wake-up for each event, and a few a second for progress.
-    private func serve(_ coordinator: Coordinator, controlPath: String, signals: Int32, until result: RunResult) {
+    private func serve(
+        _ coordinator: Coordinator, _ lastValues: LastValues?, controlPath: String, signals: Int32,
+        until result: RunResult
+    ) {
         let control =
             !takesCommands
             ? nil : ControlServer(path: controlPath, coordinator: coordinator, lastFrame: lastFrame)
@@ -79,7 +77,6 @@ struct RunSession {
         var line = ProgressLine(rateHz: simulation.execution.rateHz, lastFrame: lastFrame)
         var ticks = 0
         var hasTold = false
-        var printer: SignalPrinter?
         let tickMilliseconds: Int32 = 250
         var nextTick = monotonicMilliseconds() + Int(tickMilliseconds)
         while true {
@@ -108,10 +105,7 @@ struct RunSession {
             } else if ticks % 20 == 0 {
                 console.note(line.text(coordinator.progress, now: UInt64(monotonicMilliseconds()) * 1_000_000))
             }
-            if isOnSecond && !printed.isEmpty && !coordinator.progress.isPaused {
-                printer = printer ?? SignalPrinter(segment: RunFolder.segmentName(of: simulation.name), names: printed)
-                if let text = printer?.line() { console.result(text) }
-            }
+            if isOnSecond && !coordinator.progress.isPaused, let text = lastValues?.current() { console.result(text) }
         }
         control?.close()
     }
@@ -165,18 +159,7 @@ private func monotonicMilliseconds() -> Int {
     return now.tv_sec * 1000 + now.tv_nsec / 1_000_000
 }
 
-/// Runs a closure on a thread of its own.
-private func startThread(_ body: @escaping () -> Void) -> pthread_t {
-    final class Box {
-        let body: () -> Void
-        init(_ body: @escaping () -> Void) { self.body = body }
-    }
-    var thread = pthread_t()
-    pthread_create(
-        &thread, nil,
-        { box in
-            Unmanaged<Box>.fromOpaque(box!).takeRetainedValue().body()
-            return nil
-        }, Unmanaged.passRetained(Box(body)).toOpaque())
-    return thread
+/// Stands for the desk's node until there is one.
+private final class RecordingProtection {
+    var node: EmbeddedNode?
 }

@@ -1,17 +1,16 @@
 import Glibc
 import HermesModel
-import HermesNode
 
 /// Where the parts that come with the program lie: beside an installed one or in the checkout it was built in.
-struct Installation {
+public struct Installation: Sendable {
     /// Folder that holds the `hermes` Python package.
-    var pythonPath: String?
+    public var pythonPath: String?
     /// libhermes.so.
-    var library: String?
+    public var library: String?
     /// Folder with a template for each language.
-    var templates: String?
+    public var templates: String?
 
-    static let here = Installation()
+    public static let here = Installation()
 
     private init() {
         let folder = Self.programFolder()
@@ -30,14 +29,14 @@ struct Installation {
     }
 
     /// What modules of a simulation are started with.
-    func launchSettings(for simulation: Simulation) -> LaunchSettings {
+    public func launchSettings(for simulation: Simulation) -> LaunchSettings {
         LaunchSettings(
             simulationName: simulation.name, baseDirectory: simulation.baseDirectory, pythonPath: pythonPath,
             library: library)
     }
 
     /// What templates of modules name: placeholders and absolute paths.
-    var developmentPaths: [(placeholder: String, value: String)] {
+    public var developmentPaths: [(placeholder: String, value: String)] {
         let folder = Self.programFolder()
         let isCheckout = access("\(folder)/../../../Package.swift", F_OK) == 0
         let root = Self.resolved(isCheckout ? "\(folder)/../../.." : "\(folder)/..")

@@ -1,13 +1,12 @@
-import CHermes
 import Glibc
 
-/// State shared between the supervisor's thread and a thread that waits for something to become true of it.
-final class Monitor<State>: @unchecked Sendable {
+/// State shared between a thread that changes it and threads that wait for something to become true of it.
+public final class Monitor<State>: @unchecked Sendable {
     private var state: State
     private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
     private let changed = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
 
-    init(_ state: State) {
+    public init(_ state: State) {
         self.state = state
         pthread_mutex_init(mutex, nil)
         var attributes = pthread_condattr_t()
@@ -25,7 +24,7 @@ final class Monitor<State>: @unchecked Sendable {
     }
 
     /// Reads or changes the state; whoever waits looks again.
-    func with<Result>(_ body: (inout State) throws -> Result) rethrows -> Result {
+    public func with<Result>(_ body: (inout State) throws -> Result) rethrows -> Result {
         pthread_mutex_lock(mutex)
         defer {
             pthread_cond_broadcast(changed)
@@ -35,7 +34,7 @@ final class Monitor<State>: @unchecked Sendable {
     }
 
     /// Waits until `body` gives something, at most until `deadline` (CLOCK_MONOTONIC nanoseconds); nil then.
-    func wait<Result>(until deadline: UInt64, for body: (inout State) throws -> Result?) rethrows -> Result? {
+    public func wait<Result>(until deadline: UInt64, for body: (inout State) throws -> Result?) rethrows -> Result? {
         pthread_mutex_lock(mutex)
         defer { pthread_mutex_unlock(mutex) }
         var limit = timespec(
@@ -45,17 +44,4 @@ final class Monitor<State>: @unchecked Sendable {
             if pthread_cond_timedwait(changed, mutex, &limit) == ETIMEDOUT { return try body(&state) }
         }
     }
-}
-
-/// CLOCK_MONOTONIC, nanoseconds.
-func monotonicNow() -> UInt64 {
-    var now = timespec()
-    clock_gettime(CLOCK_MONOTONIC, &now)
-    return UInt64(now.tv_sec) * 1_000_000_000 + UInt64(now.tv_nsec)
-}
-
-/// `seconds` from now; never for 0 or anything beyond a century.
-func deadline(after seconds: Double) -> UInt64 {
-    guard seconds > 0, seconds < 3e9 else { return .max / 2 }
-    return monotonicNow() + UInt64(seconds * 1e9)
 }

@@ -1,0 +1,537 @@
+import Glibc
+import HermesModel
+import HermesPlan
+import HermesProtocol
+import HermesTransport
+import Synchronization
+
+/// The nodes of a run on several hosts, driven as one: the desk's by direct call, the others by messages. All of them do
+/// each thing side by side; the thread that runs the frames owns the link.
+public final class Fleet: NodeSession, @unchecked Sendable {
+    public struct Settings: Sendable {
+        /// The coordinator's own key pair.
+        public var keys: CurveKeys?
+        /// Seconds to wait for nodes that are not there yet.
+        public var graceSeconds: Double
+        public var livenessSeconds: Double
+        /// Signals whose values of every frame are wanted here, by index in the registry.
+        public var collects: @Sendable (Plan) -> [Int]
+        public var moduleLine: @Sendable (_ host: String, _ module: String, _ line: String) -> Void
+        public var warning: @Sendable (_ text: String) -> Void
+        /// What people may like to know while the hosts come together.
+        public var note: @Sendable (_ text: String) -> Void
+
+        public init(
+            keys: CurveKeys?, graceSeconds: Double, livenessSeconds: Double,
+            collects: @escaping @Sendable (Plan) -> [Int],
+            moduleLine: @escaping @Sendable (String, String, String) -> Void,
+            warning: @escaping @Sendable (String) -> Void, note: @escaping @Sendable (String) -> Void
+        ) {
+            self.keys = keys
+            self.graceSeconds = graceSeconds
+            self.livenessSeconds = livenessSeconds
+            self.collects = collects
+            self.moduleLine = moduleLine
+            self.warning = warning
+            self.note = note
+        }
+    }
+
+    private let simulation: Simulation
+    private let directory: HostDirectory
+    private let desk: any LinkedNode
+    private let settings: Settings
+    private let alarm: Alarm
+    private let run = UInt64.random(in: 1 ... .max)
+    private let linkContext = MessageContext(), controlContext = MessageContext()
+    private var control: NodeControl?
+    private var link: RunLink?
+    private let isOver = Alarm()
+    private var watching: pthread_t?
+    /// Why the alarm was raised.
+    private let loss = Mutex<RunFailure?>(nil)
+    private let isAbandoned = Atomic<Bool>(false)
+    private let isEnding = Atomic<Bool>(false)
+    private let states: Mutex<[ModuleState]>
+    private var openHosts: Set<Int> = []
+    private var number = 0
+
+    private var plan: Plan?
+    private var shares: [HostShare] = []
+    /// For each host the signals it sends with every done, by index in the registry.
+    private var collected: [[Int]] = []
+    private var table = UnsafeMutablePointer<UInt64>.allocate(capacity: 1)
+
+    /// - Parameters:
+    ///   - desk: a node for the modules without a host; it has all of `alarm` that this object has.
+    public init(_ simulation: Simulation, desk: any LinkedNode, alarm: Alarm, settings: Settings) {
+        self.simulation = simulation
+        self.desk = desk
+        self.alarm = alarm
+        self.settings = settings
+        directory = HostDirectory(simulation)
+        states = Mutex(Array(repeating: .initialising, count: simulation.modules.count))
+    }
+
+    deinit { table.deallocate() }
+
+    // MARK: Start
+
+    public func launch() throws -> [Announcement] {
+        let wrong = directory.unreachable()
+        if !wrong.isEmpty { throw ConfigurationError(wrong) }
+        try meet()
+        let opened = try openRuns()
+        try setUp(opened)
+        return try launchModules()
+    }
+
+    private func meet() throws {
+        let nodes = directory.hosts.map { NodeControl.Node(name: $0.name, endpoint: $0.endpoint, publicKey: $0.key) }
+        if settings.keys == nil, let host = directory.hosts.first(where: { $0.key != nil }) {
+            throw RunFailure(
+                .refused, host: host.name,
+                cause: "has a key, so this side needs one: --key FILE, made by `hermes keygen`")
+        }
+        let control = try NodeControl(
+            controlContext, nodes, keys: settings.keys, livenessSeconds: settings.livenessSeconds,
+            onUnasked: { [weak self] in self?.hear($1, from: $0 + 1) },
+            onLost: { [weak self] in self?.lose($0 + 1, "lost its node") })
+        self.control = control
+        let limit = deadline(after: settings.graceSeconds)
+        let hellos = try nodes.indices.map { try control.ask($0, "hello", Hello(version: hermesVersion)) }
+        let asked = ThisMachineClock.now
+        for (index, hello) in hellos.enumerated() {
+            guard let welcome = try answer(hello, host: index + 1, until: limit).body(Welcome.self) else {
+                throw RunFailure(.protocolError, host: directory.name(index + 1), cause: "its welcome can't be read")
+            }
+            try check(welcome, host: index + 1, asked: asked)
+        }
+    }
+
+    private func check(_ welcome: Welcome, host: Int, asked: Int) throws {
+        let name = directory.name(host)
+        guard welcome.oldestProtocol <= protocolVersion, oldestProtocolVersion <= welcome.protocolVersion else {
+            throw RunFailure(
+                .refused, host: name,
+                cause:
+                    "runs hermes-node \(welcome.version), which does not understand this version \(hermesVersion); install "
+                    + "the same on both")
+        }
+        if welcome.version != hermesVersion {
+            settings.note(
+                "host \(name) runs hermes-node \(welcome.version), this is \(hermesVersion); they understand each other"
+            )
+        }
+        let offset = Double(welcome.clockNanoseconds - asked) / 1e9
+        if abs(offset) > 5 + settings.graceSeconds {
+            settings.warning(
+                "the clock of host \(name) differs by about \(Int(offset.rounded())) s; times in its logs don't match those here"
+            )
+        }
+    }
+
+    /// One port a host, and the keys of this run.
+    private func openRuns() throws -> [OpenedRun] {
+        var securities = (0..<directory.count).map { _ in LinkSecurity(token: "") }
+        let token = (0..<4).map { _ in String(UInt32.random(in: 0 ... .max), radix: 36) }.joined()
+        let padded = token + String(repeating: "0", count: max(0, 24 - token.utf8.count))
+        if settings.keys != nil {
+            let keys = (0..<directory.count).map { _ in CurveKeys.generate() }
+            for index in securities.indices {
+                securities[index] = LinkSecurity(
+                    token: padded, publicKey: keys[index].publicKey, secretKey: keys[index].secretKey,
+                    participants: keys.map(\.publicKey))
+            }
+        } else {
+            for index in securities.indices { securities[index].token = padded }
+        }
+        let link = try RunLink(
+            linkContext, run: run, index: 0, participants: directory.count, security: securities[0],
+            livenessSeconds: settings.livenessSeconds, alarm: alarm)
+        self.link = link
+        let watched = UncheckedReference(link), fleet = UncheckedReference(self)
+        watching = startThread {
+            watched.value.watchConnections(stop: fleet.value.isOver) {
+                fleet.value.lose($0, "lost its link to the desk")
+            }
+        }
+        let questions = try directory.hosts.enumerated().map { index, host in
+            openHosts.insert(index + 1)
+            return try control!.ask(
+                index, "open",
+                OpenRun(
+                    simulation: simulation.name, host: host.name, index: index + 1, participants: directory.count,
+                    run: run,
+                    security: securities[index + 1], mirrorAddress: host.mirror,
+                    livenessSeconds: settings.livenessSeconds))
+        }
+        let limit = deadline(after: 15)
+        return try questions.enumerated().map { index, question in
+            guard let opened = try answer(question, host: index + 1, until: limit).body(OpenedRun.self) else {
+                throw RunFailure(
+                    .protocolError, host: directory.name(index + 1), cause: "its answer to open can't be read")
+            }
+            return opened
+        }
+    }
+
+    private func setUp(_ opened: [OpenedRun]) throws {
+        let link = link!
+        for (index, host) in directory.hosts.enumerated() {
+            try linked(index + 1) {
+                try link.dial(
+                    peer: index + 1,
+                    at: HostDirectory.endpoint(host.endpoint, port: opened[index].port, path: opened[index].path))
+            }
+        }
+        let indices = Array(1..<directory.count)
+        let missing = try linked(0) { try link.prove(indices, dialled: indices, until: deadline(after: 5)) }
+        if let host = missing.first {
+            throw RunFailure(
+                .lost, host: directory.name(host),
+                cause:
+                    "answers at \(directory.hosts[host - 1].endpoint) but not on port \(opened[host - 1].port ?? 0), where the "
+                    + "run listens; let firewalls pass the range of hermes-node's --ports")
+        }
+        var peers = Array(repeating: [SetUp.Peer](), count: directory.count)
+        for pair in directory.pairs where pair.first > 0 {
+            let first = directory.hosts[pair.first - 1]
+            let endpoint = HostDirectory.endpoint(
+                first.mirror ?? first.endpoint, port: opened[pair.first - 1].port, path: opened[pair.first - 1].path)
+            peers[pair.second].append(SetUp.Peer(index: pair.first, host: first.name, endpoint: endpoint))
+            peers[pair.first].append(SetUp.Peer(index: pair.second, host: directory.name(pair.second), endpoint: nil))
+        }
+        try askAll("setup") { SetUp(peers: peers[$0]) }
+    }
+
+    private func launchModules() throws -> [Announcement] {
+        for host in 1..<directory.count {
+            let items = simulation.modules.filter { $0.host == directory.name(host) }.map { module in
+                LaunchModules.Item(
+                    name: module.name, kind: module.kind.rawValue, program: module.program, arguments: module.arguments,
+                    environment: module.environment.flatMap { [$0.name, $0.value] },
+                    workingDirectory: module.workingDirectory, configuration: module.configuration,
+                    stepTimeoutSeconds: module.stepTimeoutSeconds ?? simulation.execution.stepTimeoutSeconds)
+            }
+            try say("launch", LaunchModules(modules: items), to: host)
+        }
+        var announced: [String: Announcement] = [:]
+        let own = try desk.launch()
+        for (module, announcement) in zip(simulation.modules.filter({ $0.host == nil }), own) {
+            announced[module.name] = announcement
+        }
+        try awaitAll("announced") { host, message in
+            guard let body = message.body(Announced.self) else { return }
+            let modules = self.simulation.modules.filter { $0.host == self.directory.name(host) }
+            for (module, announcement) in zip(modules, body.announcements) { announced[module.name] = announcement }
+        }
+        return try simulation.modules.map { module in
+            guard let announcement = announced[module.name] else {
+                throw RunFailure(.protocolError, module: module.name, host: module.host, cause: "has not announced")
+            }
+            return announcement
+        }
+    }
+
+    public func prepare(_ plan: Plan) throws {
+        self.plan = plan
+        shares = plan.shares()
+        let wanted = settings.collects(plan)
+        collected = plan.hosts.indices.map { host in
+            wanted.filter { plan.modules[plan.registry.signals[$0].module].host == host }
+        }
+        table.deallocate()
+        table = .allocate(capacity: max(plan.registry.signals.count, 1))
+        table.initialize(repeating: 0, count: max(plan.registry.signals.count, 1))
+        for host in 1..<directory.count {
+            let local = Dictionary(
+                shares[host].slots.enumerated().map { ($1, $0) }, uniquingKeysWith: { first, _ in first })
+            try say(
+                "prepare", ShareMessage(shares[host], collected: collected[host].compactMap { local[$0] }), to: host)
+        }
+        try desk.prepare(shares[0], link: link)
+        try awaitAll("ok") { _, _ in }
+    }
+
+    public func stage(overrides: [(slot: Int, bits: UInt64)]) throws {
+        for host in 1..<directory.count {
+            let mine = Self.localise(overrides, shares[host])
+            try say("stage", StartValues(slots: mine.map(\.slot), bits: mine.map(\.bits)), to: host)
+        }
+        try onDesk { try desk.stage(overrides: Self.localise(overrides, shares[0])) }
+        try collect(frame: 0)
+        setStates(.staged)
+    }
+
+    private static func localise(_ values: [(slot: Int, bits: UInt64)], _ share: HostShare) -> [(
+        slot: Int, bits: UInt64
+    )] {
+        let local = Dictionary(share.slots.enumerated().map { ($1, $0) }, uniquingKeysWith: { first, _ in first })
+        return values.compactMap { slot, bits in local[slot].map { (slot: $0, bits: bits) } }
+    }
+
+    // MARK: Frames
+
+    public func step(frame: UInt64) throws {
+        let header = FrameHeader(.step, run: run, epoch: desk.epoch, frame: frame, count: 1)
+        for host in 1..<directory.count { try linked(host) { try link!.send(header, to: host) } }
+        try onDesk { try desk.step(frame: frame) }
+        try collect(frame: frame)
+    }
+
+    public func reset() throws {
+        for host in 1..<directory.count { try say("reset", ControlMessage.Nothing(), to: host) }
+        try onDesk { try desk.reset() }
+        try collect(frame: 0)
+    }
+
+    /// Waits until every host has said done, and puts the values that came with it into the table.
+    private func collect(frame: UInt64) throws {
+        let epoch = desk.epoch
+        var owed = directory.count - 1
+        while owed > 0 {
+            let (host, header, values) = try word()
+            guard header.kind == .done else {
+                try hear(header, values, from: host)
+                continue
+            }
+            guard header.epoch == epoch else { continue }
+            let width = collected[host].count
+            guard header.frame == frame, values.count == width * 8 * Int(header.count), header.count == 1 else {
+                throw RunFailure(
+                    .protocolError, host: directory.name(host), frame: frame,
+                    cause: "said done for frame \(header.frame)")
+            }
+            for (column, slot) in collected[host].enumerated() {
+                table[slot] = UInt64(littleEndian: values.loadUnaligned(fromByteOffset: column * 8, as: UInt64.self))
+            }
+            owed -= 1
+        }
+        let own = desk.slots
+        for slot in collected[0] { table[slot] = own[localSlot(slot)] }
+    }
+
+    /// Slots of the desk follow each other as in the registry, module by module.
+    private func localSlot(_ slot: Int) -> Int {
+        var low = 0, high = shares[0].slots.count - 1
+        while low < high {
+            let middle = (low + high) / 2
+            if shares[0].slots[middle] < slot { low = middle + 1 } else { high = middle }
+        }
+        return low
+    }
+
+    public func atEdge() throws {
+        try desk.atEdge()
+        if alarm.isRaised { throw alarmFailure(.alarm) }
+    }
+
+    public var slots: UnsafePointer<UInt64> { UnsafePointer(table) }
+    public var epoch: UInt32 { desk.epoch }
+    public var attention: UInt32 { desk.attention }
+    public func sleep(seen: UInt32, until deadline: UInt64) -> Bool { desk.sleep(seen: seen, until: deadline) }
+    public func raiseAttention() { desk.raiseAttention() }
+
+    public func abandon() {
+        isAbandoned.store(true, ordering: .relaxed)
+        control?.abandon()
+        desk.abandon()
+        alarm.raise()
+    }
+
+    public func show(_ state: SegmentPhase) {
+        for host in openHosts { try? say("show", ShowState(isPaused: state == .paused), to: host) }
+        desk.show(state)
+        setStates(state == .running ? .running : .paused)
+    }
+
+    public var moduleStates: [(name: String, state: ModuleState)] {
+        let own = Dictionary(desk.moduleStates.map { ($0.name, $0.state) }, uniquingKeysWith: { first, _ in first })
+        let all = states.withLock { $0 }
+        return zip(simulation.modules, all).map { module, state in (module.name, own[module.name] ?? state) }
+    }
+
+    private func setStates(_ state: ModuleState) {
+        states.withLock { states in
+            for index in states.indices where states[index] != .error { states[index] = state }
+        }
+    }
+
+    // MARK: End
+
+    public func terminate(hurried: Bool) {
+        isEnding.store(true, ordering: .relaxed)
+        for host in openHosts.sorted() {
+            try? say("terminate", Terminate(hurried: hurried), to: host, urgent: true)
+            // One that waits for its modules does not read its link; its node tells it from beside.
+            if hurried { control?.tell(host - 1, "end", EndRun(run: run)) }
+        }
+        desk.terminate(hurried: hurried)
+        let limit = deadline(after: hurried ? 3 : 8)
+        while !openHosts.isEmpty, let link {
+            guard let (host, header, payload) = try? link.nextWord(until: limit, heedsAlarm: false) else { break }
+            guard header.kind == .control, let message = ControlMessage(payload) else { continue }
+            if message.id == number && message.say == "ok" || message.say == "failed" { openHosts.remove(host) }
+            if goneHosts.withLock({ $0.isSuperset(of: openHosts) }) { break }
+        }
+        for host in openHosts { control?.tell(host - 1, "end", EndRun(run: run)) }
+        setStates(.done)
+    }
+
+    /// Hosts whose process of this run has ended.
+    private let goneHosts = Mutex<Set<Int>>([])
+
+    public func remove() {
+        isOver.raise()
+        if let watching { pthread_join(watching, nil) }
+        desk.remove()
+        link?.close()
+        control?.close()
+        linkContext.close()
+        controlContext.close()
+    }
+
+    // MARK: Words
+
+    private func say<Body: Codable>(_ what: String, _ body: Body, to host: Int, urgent: Bool = false) throws {
+        let message = try ControlMessage(what, id: number, body)
+        try linked(host) { try link!.send(message, to: host, epoch: desk.epoch, urgent: urgent) }
+    }
+
+    /// Asks every host the same and waits until all have said ok.
+    private func askAll<Body: Codable>(_ what: String, _ body: (Int) -> Body) throws {
+        for host in 1..<directory.count { try say(what, body(host), to: host) }
+        try awaitAll("ok") { _, _ in }
+    }
+
+    private func awaitAll(_ what: String, _ take: (Int, ControlMessage) throws -> Void) throws {
+        var owed = Set(1..<directory.count)
+        while !owed.isEmpty {
+            let (host, header, payload) = try word()
+            guard header.kind == .control, let message = ControlMessage(payload) else { continue }
+            if message.say == what {
+                if owed.remove(host) != nil { try take(host, message) }
+            } else {
+                try hear(header, payload, from: host)
+            }
+        }
+        number += 1
+    }
+
+    private func word() throws -> (peer: Int, header: FrameHeader, payload: UnsafeRawBufferPointer) {
+        do throws(LinkFault) {
+            return try link!.nextWord()!
+        } catch {
+            throw alarmFailure(error)
+        }
+    }
+
+    /// A word nobody waited for: the only one there is says that a host has failed.
+    private func hear(_ header: FrameHeader, _ payload: UnsafeRawBufferPointer, from host: Int) throws {
+        guard header.kind == .control, let message = ControlMessage(payload) else { return }
+        if message.say == "failed", var failure = message.body(RunFailure.self) {
+            failure.host = failure.host ?? directory.name(host)
+            openHosts.remove(host)
+            if let index = simulation.modules.firstIndex(where: { $0.name == failure.module }) {
+                states.withLock { $0[index] = .error }
+            }
+            throw failure
+        }
+    }
+
+    /// Does the desk's part; a host that fails meanwhile interrupts it, and is what is reported.
+    private func onDesk(_ body: () throws -> Void) throws {
+        do {
+            try body()
+        } catch let failure as RunFailure where failure.code == .refused || failure.code == .lost {
+            while let (host, header, payload) = try? link!.nextWord(until: monotonicNow(), heedsAlarm: false) {
+                try hear(header, payload, from: host)
+            }
+            throw loss.withLock { $0 } ?? failure
+        }
+    }
+
+    private func linked<Result>(_ host: Int, _ body: () throws -> Result) throws -> Result {
+        do {
+            return try body()
+        } catch let fault as LinkFault {
+            throw alarmFailure(fault)
+        }
+    }
+
+    private func alarmFailure(_ fault: LinkFault) -> any Error {
+        if let failure = loss.withLock({ $0 }) { return failure }
+        switch fault {
+        case .alarm, .interrupted:
+            if isAbandoned.load(ordering: .relaxed) {
+                return RunFailure(.refused, cause: "interrupted while waiting for hosts")
+            }
+            do { try desk.atEdge() } catch { return error }
+            return RunFailure(.protocolError, cause: "the run was interrupted for no known reason")
+        case .protocolError(let peer, let cause):
+            return RunFailure(.protocolError, host: directory.name(peer), cause: cause)
+        case .unreachable(let peer):
+            return RunFailure(.lost, host: directory.name(peer), cause: "can't be reached any more")
+        }
+    }
+
+    private func answer(_ question: NodeControl.Question, host: Int, until limit: UInt64) throws -> ControlMessage {
+        do {
+            return try control!.answer(to: question, until: limit)
+        } catch let refused as Refused {
+            throw RunFailure(.refused, host: directory.name(host), cause: refused.cause)
+        } catch let missing as NodeControl.NoAnswer {
+            if isAbandoned.load(ordering: .relaxed) {
+                throw RunFailure(.refused, cause: "interrupted while waiting for host \(directory.name(host))")
+            }
+            throw RunFailure(.lost, host: directory.name(host), cause: missing.cause)
+        }
+    }
+
+    // MARK: On other threads
+
+    private func lose(_ host: Int, _ what: String) {
+        if isEnding.load(ordering: .relaxed) { return }
+        let failure = RunFailure(
+            .lost, host: directory.name(host),
+            cause: "\(what): the host or its node is down, or the network between")
+        loss.withLock { $0 = $0 ?? failure }
+        alarm.raise()
+        desk.raiseAttention()
+    }
+
+    private func hear(_ message: ControlMessage, from host: Int) {
+        switch message.say {
+        case "line":
+            guard let line = message.body(SaidLine.self), line.run == run else { return }
+            if let module = line.module {
+                settings.moduleLine(directory.name(host), module, line.text)
+            } else {
+                settings.warning(line.text)
+            }
+        case "gone":
+            guard let gone = message.body(GoneRun.self), gone.run == run else { return }
+            goneHosts.withLock { _ = $0.insert(host) }
+            guard !isEnding.load(ordering: .relaxed), let cause = gone.cause else { return }
+            loss.withLock { $0 = $0 ?? RunFailure(.lost, host: directory.name(host), cause: cause) }
+            alarm.raise()
+            desk.raiseAttention()
+        case "stuck":
+            guard let failure = message.body(RunFailure.self) else { return }
+            loss.withLock { $0 = $0 ?? failure }
+            alarm.raise()
+            desk.raiseAttention()
+        default: return
+        }
+    }
+}
+
+/// CLOCK_REALTIME, nanoseconds.
+enum ThisMachineClock {
+    static var now: Int {
+        var time = timespec()
+        clock_gettime(CLOCK_REALTIME, &time)
+        return time.tv_sec * 1_000_000_000 + time.tv_nsec
+    }
+}

@@ -1,0 +1,60 @@
+import HermesModel
+import HermesTransport
+
+/// The hosts of a run and how they reach each other. The desk has index 0; the others follow in the order of `hosts:`.
+struct HostDirectory {
+    /// Named hosts that have modules.
+    let hosts: [Host]
+    /// Pairs of indices, the earlier first, that mirror signals.
+    let pairs: [(first: Int, second: Int)]
+
+    init(_ simulation: Simulation) {
+        hosts = simulation.hosts.filter { host in simulation.modules.contains { $0.host == host.name } }
+        var indices: [String: Int] = [:]
+        for (index, host) in hosts.enumerated() { indices[host.name] = index + 1 }
+        let hostOf = Dictionary(
+            simulation.modules.map { ($0.name, $0.host.flatMap { indices[$0] } ?? 0) },
+            uniquingKeysWith: { first, _ in first })
+        var found: Set<[Int]> = []
+        for wire in simulation.wires {
+            let ends = [hostOf[wire.source.module] ?? 0, hostOf[wire.destination.module] ?? 0].sorted()
+            if ends[0] != ends[1] { found.insert(ends) }
+        }
+        pairs = found.sorted { ($0[0], $0[1]) < ($1[0], $1[1]) }.map { (first: $0[0], second: $0[1]) }
+    }
+
+    /// The desk included.
+    var count: Int { hosts.count + 1 }
+    func name(_ index: Int) -> String { index == 0 ? "desk" : hosts[index - 1].name }
+
+    /// Pairs of which one is to dial an address that only its own machine knows.
+    func unreachable() -> [Diagnostic] {
+        pairs.filter { $0.first > 0 }.compactMap { pair in
+            let dialled = hosts[pair.first - 1], dialler = hosts[pair.second - 1]
+            let address = dialled.mirror ?? dialled.endpoint
+            guard Self.isLocal(address), !Self.isLocal(dialler.endpoint) else { return nil }
+            return Diagnostic(
+                .error, at: dialled.location,
+                "host \(dialled.name) mirrors signals with host \(dialler.name), which can't reach it at \(address); give "
+                    + "\(dialled.name) a `mirror:` address of its network")
+        }
+    }
+
+    private static func isLocal(_ endpoint: String) -> Bool {
+        endpoint.hasPrefix("ipc://") || endpoint.hasPrefix("tcp://127.") || endpoint.hasPrefix("tcp://localhost:")
+            || endpoint.hasPrefix("tcp://[::1]")
+    }
+
+    /// Where a peer dials the run's link of a host that listens on `port` or `path`.
+    static func endpoint(_ base: String, port: Int?, path: String?) -> String {
+        if let path { return "ipc://\(path)" }
+        let rest = base.dropFirst(6)
+        let address: Substring
+        if let colon = rest.lastIndex(of: ":"), !rest[colon...].contains("]") {
+            address = rest[..<colon]
+        } else {
+            address = rest
+        }
+        return "tcp://\(address):\(port ?? 0)"
+    }
+}

@@ -1,0 +1,43 @@
+import HermesModel
+import HermesProtocol
+
+/// What a coordinator wants started on a host, checked against what the host allows.
+enum LaunchOrder {
+    /// Names of variables that change what a program is, not what it does.
+    private static let refusedPrefixes = ["LD_", "PYTHON", "HERMES_"]
+
+    /// - Throws: `RunFailure` naming the module and what is not allowed or not there.
+    static func simulation(
+        _ wanted: LaunchModules, named name: String, root: ModuleRoot, allowsInproc: Bool
+    ) throws -> Simulation {
+        var simulation = Simulation(name: name, baseDirectory: root.path)
+        let nowhere = SourceLocation(file: "", line: 0, column: 0)
+        for item in wanted.modules {
+            guard let kind = Module.Kind(rawValue: item.kind), item.environment.count % 2 == 0 else {
+                throw RunFailure(.protocolError, module: item.name, cause: "is of no known type")
+            }
+            if kind == .inproc && !allowsInproc {
+                throw RunFailure(
+                    .refused, module: item.name,
+                    cause: "`type: inproc` needs a hermes-node started with --allow-inproc, for it runs inside the node"
+                )
+            }
+            let environment = stride(from: 0, to: item.environment.count, by: 2).map {
+                (name: item.environment[$0], value: item.environment[$0 + 1])
+            }
+            if let bad = environment.first(where: { entry in refusedPrefixes.contains { entry.name.hasPrefix($0) } }) {
+                throw RunFailure(
+                    .refused, module: item.name,
+                    cause: "a node takes no \(bad.name) from a configuration; set it for hermes-node itself")
+            }
+            simulation.modules.append(
+                Module(
+                    name: item.name, kind: kind, program: try root.resolve(item.program, of: item.name),
+                    arguments: item.arguments, environment: environment,
+                    workingDirectory: try item.workingDirectory.map { try root.resolve($0, of: item.name) },
+                    configuration: try item.configuration.map { try root.resolve($0, of: item.name) },
+                    stepTimeoutSeconds: item.stepTimeoutSeconds, location: nowhere))
+        }
+        return simulation
+    }
+}

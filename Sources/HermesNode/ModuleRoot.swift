@@ -1,0 +1,56 @@
+import CKeeper
+import Glibc
+import HermesProtocol
+
+/// The one folder a node starts modules from.
+public final class ModuleRoot {
+    public let path: String
+    public let descriptor: Int32
+
+    /// - Throws: `RunFailure` when it is no folder, or others may write to it.
+    public init(_ path: String) throws {
+        guard let real = realpath(path, nil) else { throw Self.failure("the module root \(path)") }
+        defer { free(real) }
+        self.path = String(cString: real)
+        descriptor = open(self.path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        guard descriptor >= 0 else { throw Self.failure("the module root \(path)") }
+        var status = stat()
+        guard fstat(descriptor, &status) == 0, status.st_mode & 0o022 == 0 else {
+            throw RunFailure(
+                .refused,
+                cause: "others may write to the module root \(path), and so have this node start what they like; "
+                    + "run: chmod go-w \(path)")
+        }
+        guard status.st_uid == getuid() || status.st_uid == 0 else {
+            throw RunFailure(
+                .refused, cause: "the module root \(path) belongs to another user; chown it, or name another")
+        }
+    }
+
+    deinit { if descriptor >= 0 { close(descriptor) } }
+
+    private static func failure(_ what: String) -> RunFailure {
+        RunFailure(.resource, cause: "\(what) can't be opened: \(String(cString: strerror(errno)))")
+    }
+
+    /// The real path of what `relative` names beneath the root.
+    /// - Throws: `RunFailure` when nothing is there, or it lies elsewhere.
+    func resolve(_ relative: String, of module: String) throws -> String {
+        let file = keeper_open_beneath(descriptor, relative, keeper_o_path)
+        guard file >= 0 else {
+            let code = errno
+            let cause =
+                code == EXDEV
+                ? "'\(relative)' leads out of the module root; a node starts only what lies beneath it"
+                : code == ENOENT
+                    ? "there is no '\(relative)' beneath the module root; `hermes push CONFIG` copies it there"
+                    : "'\(relative)' beneath the module root: \(String(cString: strerror(code)))"
+            throw RunFailure(.launch, module: module, cause: cause)
+        }
+        defer { close(file) }
+        var room = [CChar](repeating: 0, count: Int(PATH_MAX))
+        let length = readlink("/proc/self/fd/\(file)", &room, room.count - 1)
+        guard length > 0 else { throw RunFailure(.launch, module: module, cause: "'\(relative)' can't be resolved") }
+        return String(decoding: room[..<length].map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    }
+}

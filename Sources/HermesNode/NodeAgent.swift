@@ -1,0 +1,294 @@
+import CKeeper
+import Glibc
+import HermesModel
+import HermesProtocol
+import HermesTransport
+
+/// A host's `hermes-node`: answers at its endpoint, and starts a process of its own for each run (`RunWorker`), so that
+/// no simulation touches another. One thread, asleep while nobody says anything.
+public final class NodeAgent {
+    public struct Settings: Sendable {
+        /// `tcp://ADDRESS:PORT` or `ipc://PATH`.
+        public var endpoint: String
+        /// Where runs listen: each takes one.
+        public var ports: ClosedRange<Int>
+        public var root: String
+        public var keys: CurveKeys?
+        /// Tells whether a coordinator with this public key may speak here.
+        public var accepts: @Sendable (_ publicKey: String) -> Bool
+        public var allowsInproc: Bool
+        public var allowsPush: Bool
+        public var version: String
+        public var pythonPath: String?
+        public var library: String?
+
+        public init(
+            endpoint: String, ports: ClosedRange<Int>, root: String, keys: CurveKeys?,
+            accepts: @escaping @Sendable (String) -> Bool, allowsInproc: Bool, allowsPush: Bool, version: String,
+            pythonPath: String?, library: String?
+        ) {
+            self.endpoint = endpoint
+            self.ports = ports
+            self.root = root
+            self.keys = keys
+            self.accepts = accepts
+            self.allowsInproc = allowsInproc
+            self.allowsPush = allowsPush
+            self.version = version
+            self.pythonPath = pythonPath
+            self.library = library
+        }
+    }
+
+    private struct Run {
+        let process: WorkerProcess
+        let name: String
+        let id: UInt64
+        let owner: NodeListener.Caller
+        /// The number of the question that opened it, until it is answered.
+        var question: Int?
+        var ending: String?
+        var isGone = false
+    }
+
+    private let settings: Settings
+    private let root: ModuleRoot
+    private let context = MessageContext()
+    private let listener: NodeListener
+    private let log: NodeLog
+    private let notifier = ServiceNotifier()
+    private var runs: [Run] = []
+    private var rubbishTold = 0
+
+    /// - Throws: `RunFailure` or `TransportError` when the module root or the endpoint can't be had.
+    public init(_ settings: Settings, log: NodeLog) throws {
+        self.settings = settings
+        self.log = log
+        root = try ModuleRoot(settings.root)
+        if settings.keys != nil {
+            let accepts = settings.accepts
+            try Authenticator.start(in: context, .curve(accepts: accepts)) { address, key in
+                log.warning("refused \(address): the key \(key ?? "(none)") is not among the accepted ones")
+            }
+        }
+        do {
+            listener = try NodeListener(context, endpoint: settings.endpoint, keys: settings.keys)
+        } catch let error as TransportError where error.code == EADDRINUSE {
+            throw RunFailure(
+                .refused,
+                cause:
+                    "\(settings.endpoint) is taken, most likely by another hermes-node; end that one or listen elsewhere"
+            )
+        }
+    }
+
+    /// Until SIGINT or SIGTERM; then every run's modules are terminated.
+    /// - Parameter signals: readable when one of them came.
+    public func serve(signals: Int32) {
+        RunFolder.sweep()
+        log.note(
+            "listening on \(settings.endpoint), runs on ports \(settings.ports.lowerBound) to \(settings.ports.upperBound), "
+                + "modules beneath \(root.path), \(settings.keys == nil ? "without keys" : "with keys")")
+        notifier.tell("READY=1\nSTATUS=\(status)")
+        while true {
+            let descriptors = [signals] + runs.filter { !$0.isGone }.map(\.process.channel.descriptor)
+            let ready = listener.sleep(watching: descriptors, milliseconds: pause)
+            notifier.feedWatchdog()
+            if ready.contains(signals) { break }
+            for index in runs.indices where ready.contains(runs[index].process.channel.descriptor) { hear(index) }
+            while let (caller, message) = listener.next() { answer(message, caller) }
+            reap()
+            tellRubbish()
+        }
+        end()
+    }
+
+    /// Milliseconds to the next thing that is due by itself; -1 for never.
+    private var pause: Int {
+        if runs.contains(where: \.isGone) { return 5 }
+        return notifier.watchdogMilliseconds ?? -1
+    }
+
+    private var status: String {
+        runs.isEmpty ? "no simulation" : "running " + runs.map(\.name).joined(separator: ", ")
+    }
+
+    private func end() {
+        notifier.tell("STOPPING=1")
+        if !runs.isEmpty { log.note("ending \(runs.map(\.name).joined(separator: ", "))") }
+        for run in runs { run.process.channel.say("end", EndRun(run: run.id)) }
+        let limit = deadline(after: 6)
+        while !runs.isEmpty && monotonicNow() < limit {
+            _ = listener.sleep(watching: runs.filter { !$0.isGone }.map(\.process.channel.descriptor), milliseconds: 20)
+            for index in runs.indices where !runs[index].isGone { hear(index) }
+            reap()
+        }
+        listener.close()
+        context.close()
+        log.note("ended")
+    }
+
+    /// Counted, and told the first time and then whenever there is ten times as much.
+    private func tellRubbish() {
+        guard listener.rubbish >= max(1, rubbishTold * 10) else { return }
+        rubbishTold = listener.rubbish
+        log.warning(
+            "dropped \(rubbishTold) connection\(rubbishTold == 1 ? "" : "s") or messages that were none of Hermes: another key, "
+                + "no key, or somebody who speaks something else")
+    }
+
+    // MARK: Coordinators
+
+    private func answer(_ message: ControlMessage, _ caller: NodeListener.Caller) {
+        do {
+            switch message.say {
+            case "hello": try welcome(message, caller)
+            case "open": try open(message, caller)
+            case "end":
+                guard let body = message.body(EndRun.self) else { break }
+                for run in runs where run.id == body.run { run.process.channel.say("end", body) }
+            default:
+                throw Refused("this node, version \(settings.version), does not know '\(message.say)'; upgrade it")
+            }
+        } catch {
+            guard message.id != 0 else { return }
+            let refused = error as? Refused ?? Refused("\(error)")
+            if let reply = try? ControlMessage("refused", id: message.id, refused) { listener.send(reply, to: caller) }
+        }
+    }
+
+    private func welcome(_ message: ControlMessage, _ caller: NodeListener.Caller) throws {
+        guard let hello = message.body(Hello.self) else { throw Refused("this hello can't be read") }
+        let welcome = Welcome(
+            version: settings.version, protocolVersion: protocolVersion, oldestProtocol: oldestProtocolVersion,
+            clockNanoseconds: ThisMachine.clockNanoseconds, cores: ThisMachine.cores, memory: ThisMachine.memory,
+            machine: ThisMachine.machine, running: runs.map(\.name))
+        if hello.protocolVersion < oldestProtocolVersion {
+            log.warning("a coordinator of version \(hello.version) is too old for this node; upgrade it")
+        }
+        listener.send(try ControlMessage("welcome", id: message.id, welcome), to: caller)
+    }
+
+    private func open(_ message: ControlMessage, _ caller: NodeListener.Caller) throws {
+        guard let open = message.body(OpenRun.self), Self.isName(open.simulation), Self.isName(open.host),
+            (2...4096).contains(open.participants), (1..<open.participants).contains(open.index),
+            (0.1...3600).contains(open.livenessSeconds),
+            open.security.participants.map({ $0.count == open.participants }) ?? true,
+            (16...64).contains(open.security.token.utf8.count)
+        else { throw Refused("this open can't be read") }
+        // Behind a dead one a living one may wait for the name.
+        reap()
+        if runs.contains(where: { $0.name == open.simulation && $0.ending == nil && !$0.isGone }) {
+            throw Refused(
+                "a simulation named '\(open.simulation)' already runs there; end it where it was started, or start this one "
+                    + "under another --name")
+        }
+        let process = try WorkerProcess()
+        process.channel.say(
+            "work",
+            WorkerOrder(
+                open: open, root: root.path, addresses: addresses(open), firstPort: settings.ports.lowerBound,
+                lastPort: settings.ports.upperBound, path: path(open), allowsInproc: settings.allowsInproc,
+                pythonPath: settings.pythonPath, library: settings.library))
+        runs.append(
+            Run(process: process, name: open.simulation, id: open.run, owner: caller, question: message.id))
+        notifier.tell("STATUS=\(status)")
+    }
+
+    private static func isName(_ text: String) -> Bool {
+        (1...64).contains(text.utf8.count)
+            && text.utf8.allSatisfy {
+                (UInt8(ascii: "a")...UInt8(ascii: "z")).contains($0)
+                    || (UInt8(ascii: "A")...UInt8(ascii: "Z")).contains($0)
+                    || (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) || $0 == UInt8(ascii: "_")
+                    || $0 == UInt8(ascii: "-")
+            }
+    }
+
+    private func addresses(_ open: OpenRun) -> [String] {
+        guard settings.endpoint.hasPrefix("tcp://") else { return [] }
+        func address(_ endpoint: String) -> String {
+            let rest = endpoint.dropFirst(6)
+            guard let colon = rest.lastIndex(of: ":"), !rest[colon...].contains("]") else { return String(rest) }
+            return String(rest[..<colon])
+        }
+        let own = address(settings.endpoint)
+        let isEverywhere = own == "*" || own == "0.0.0.0" || own == "[::]"
+        guard let mirror = open.mirrorAddress.map(address), !isEverywhere, mirror != own else { return [own] }
+        return [own, mirror]
+    }
+
+    private func path(_ open: OpenRun) -> String? {
+        guard settings.endpoint.hasPrefix("ipc://") else { return nil }
+        return "\(settings.endpoint.dropFirst(6)).\(String(open.run, radix: 36))"
+    }
+
+    // MARK: Runs
+
+    private func hear(_ index: Int) {
+        guard !runs[index].isGone else { return }
+        guard let messages = runs[index].process.channel.receive() else {
+            runs[index].isGone = true
+            return
+        }
+        for message in messages {
+            let run = runs[index]
+            switch message.say {
+            case "opened":
+                guard let opened = message.body(OpenedRun.self) else { continue }
+                let place = opened.port.map { "port \($0)" } ?? opened.path ?? ""
+                log.note("\(run.name): a run begins on \(place), process \(run.process.pid)")
+                reply(index, "opened", opened)
+            case "refused":
+                guard let refused = message.body(Refused.self) else { continue }
+                log.note("\(run.name): refused: \(refused.cause)")
+                reply(index, "refused", refused)
+            case "line":
+                guard let line = message.body(SaidLine.self) else { continue }
+                log.detail("\(run.name)\(line.module.map { ".\($0)" } ?? ""): \(line.text)")
+                tell(run.owner, "line", line)
+            case "ending":
+                guard let why = message.body(Refused.self) else { continue }
+                runs[index].ending = why.cause
+                log.note("\(run.name): the run ends: \(why.cause)")
+            case "stuck":
+                guard let failure = message.body(RunFailure.self) else { continue }
+                log.note("\(run.name): \(failure)")
+                runs[index].ending = failure.description
+                tell(run.owner, "stuck", failure)
+            default: continue
+            }
+        }
+    }
+
+    private func reply<Body: Codable>(_ index: Int, _ say: String, _ body: Body) {
+        guard let question = runs[index].question, let message = try? ControlMessage(say, id: question, body) else {
+            return
+        }
+        listener.send(message, to: runs[index].owner)
+        runs[index].question = nil
+    }
+
+    private func tell<Body: Codable>(_ caller: NodeListener.Caller, _ say: String, _ body: Body) {
+        if let message = try? ControlMessage(say, body) { listener.send(message, to: caller) }
+    }
+
+    private func reap() {
+        for index in runs.indices.reversed() where runs[index].isGone {
+            guard let status = runs[index].process.reap() else { continue }
+            let run = runs.remove(at: index)
+            let cause = status == 0 ? nil : run.ending ?? "its process ended by itself (status \(status))"
+            if run.question != nil,
+                let message = try? ControlMessage(
+                    "refused", id: run.question!, Refused("can't begin a run: \(cause ?? "")"))
+            {
+                listener.send(message, to: run.owner)
+            }
+            log.note("\(run.name): the run is over\(cause.map { ": \($0)" } ?? "")")
+            tell(run.owner, "gone", GoneRun(run: run.id, cause: cause))
+            notifier.tell("STATUS=\(status == 0 ? self.status : self.status)")
+            // What a process that was killed left behind.
+            if status != 0 { RunFolder.sweep() }
+        }
+    }
+}

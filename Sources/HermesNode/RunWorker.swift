@@ -1,0 +1,58 @@
+import CKeeper
+import Glibc
+import HermesModel
+import HermesPlan
+import HermesProtocol
+import HermesTransport
+
+/// What a node tells the process it starts for one run.
+struct WorkerOrder: Codable, Sendable {
+    var open: OpenRun
+    /// The module root.
+    var root: String
+    /// Addresses to listen on at one port of a range, or a path.
+    var addresses: [String]
+    var firstPort: Int
+    var lastPort: Int
+    var path: String?
+    var allowsInproc: Bool
+    var pythonPath: String?
+    var library: String?
+}
+
+/// One run on one host, in a process of its own: whatever happens in it, the node and its other runs go on. It listens for
+/// the run's coordinator and peers, and does what they say with an `EmbeddedNode`. It ends with the run, when the
+/// coordinator is lost, or when the node is.
+public enum RunWorker {
+    /// - Parameter descriptor: of the socket to the node.
+    /// - Returns: the process's exit code.
+    public static func run(descriptor: Int32) -> Int32 {
+        var processKeeper = keeper()
+        // First of all: the keeper is forked while this process has one thread.
+        let code = keeper_start(&processKeeper)
+        _ = fcntl(descriptor, F_SETFD, FD_CLOEXEC)
+        for number in [SIGINT, SIGTERM, SIGHUP, SIGPIPE] { signal(number, SIG_IGN) }
+        let channel = LineChannel(descriptor)
+        guard let order = channel.next()?.body(WorkerOrder.self), code == 0 else {
+            if code == 0 { keeper_finish(&processKeeper) }
+            return 2
+        }
+        let service: RunService
+        do {
+            service = try RunService(order, channel: channel, keeper: &processKeeper)
+        } catch {
+            keeper_finish(&processKeeper)
+            channel.say("refused", Refused("\(error)"))
+            return 2
+        }
+        channel.say("opened", service.opened)
+        service.serve()
+        return 0
+    }
+}
+
+extension LineChannel {
+    func say<Body: Codable>(_ what: String, _ body: Body) {
+        if let message = try? ControlMessage(what, body) { send(message) }
+    }
+}

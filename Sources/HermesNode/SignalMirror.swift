@@ -1,0 +1,36 @@
+import Glibc
+import HermesBackplane
+import HermesPlan
+import HermesProtocol
+import HermesTransport
+
+/// Carries wired signals to and from other hosts: one message a peer and phase, packed by lists made once, straight out of
+/// the segment's outbox and into its inbox.
+struct SignalMirror {
+    private let link: RunLink
+    private let share: HostShare
+    private let inbox: UnsafeMutablePointer<UInt64>
+    private let outbox: UnsafeMutablePointer<UInt64>
+
+    init(_ link: RunLink, _ share: HostShare, _ segment: Segment) {
+        self.link = link
+        self.share = share
+        inbox = segment.inbox
+        outbox = segment.outbox
+    }
+
+    /// Sends what is due after a phase, then waits for what its wires need. The phase beyond the last is the start of an
+    /// epoch, where everything is exchanged.
+    func exchange(phase: Int, frame: UInt64, epoch: UInt32) throws(LinkFault) {
+        for part in share.sends[phase] {
+            try link.send(
+                FrameHeader(.mirror, run: link.run, epoch: epoch, frame: frame, phase: part.phase, count: part.count),
+                to: part.peer, payload: UnsafeRawBufferPointer(start: outbox + part.offset, count: part.count * 8))
+        }
+        for part in share.receives[phase] {
+            let values = try link.nextMirror(
+                from: part.peer, epoch: epoch, frame: frame, phase: part.phase, count: part.count)
+            memcpy(inbox + part.offset, values.baseAddress!, part.count * 8)
+        }
+    }
+}

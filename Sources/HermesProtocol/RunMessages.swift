@@ -1,0 +1,99 @@
+import HermesModel
+import HermesPlan
+
+// What the coordinator says to a host of its run, and what is answered: `ok`, `announced` or `failed` with the number of
+// the question (docs/protocol.md).
+
+/// `setup`: the hosts to link with.
+public struct SetUp: Codable, Sendable {
+    public struct Peer: Codable, Sendable {
+        public var index: Int
+        public var host: String
+        /// Where to dial it; nil for one that dials.
+        public var endpoint: String?
+
+        public init(index: Int, host: String, endpoint: String?) {
+            self.index = index
+            self.host = host
+            self.endpoint = endpoint
+        }
+    }
+    public var peers: [Peer]
+    public init(peers: [Peer]) { self.peers = peers }
+}
+
+/// `launch`: the modules to start. Answered by `announced`.
+public struct LaunchModules: Codable, Sendable {
+    public struct Item: Codable, Sendable {
+        public var name: String
+        /// process, inproc or script
+        public var kind: String
+        /// Relative to the node's module root, as is `configuration` and `workingDirectory`.
+        public var program: String
+        public var arguments: [String]
+        /// NAME, VALUE, NAME, VALUE...
+        public var environment: [String]
+        public var workingDirectory: String?
+        public var configuration: String?
+        /// Seconds; 0 for ever.
+        public var stepTimeoutSeconds: Double
+
+        public init(
+            name: String, kind: String, program: String, arguments: [String], environment: [String],
+            workingDirectory: String?, configuration: String?, stepTimeoutSeconds: Double
+        ) {
+            self.name = name
+            self.kind = kind
+            self.program = program
+            self.arguments = arguments
+            self.environment = environment
+            self.workingDirectory = workingDirectory
+            self.configuration = configuration
+            self.stepTimeoutSeconds = stepTimeoutSeconds
+        }
+    }
+    public var modules: [Item]
+    public init(modules: [Item]) { self.modules = modules }
+}
+
+/// `announced`: what each module said of itself, in the order asked.
+public struct Announced: Codable, Sendable {
+    public struct Entry: Codable, Sendable {
+        public var isFree: Bool
+        public var signals: [Item]
+    }
+    public struct Item: Codable, Sendable {
+        public var name: String
+        public var type: SignalType
+        /// 1 input, 2 output.
+        public var direction: Int
+        public var writable: Bool
+        public var published: Bool
+        public var isNamedAccess: Bool
+        public var unit: String?
+        public var summary: String?
+    }
+    public var modules: [Entry]
+}
+
+/// `stage` and `reset`: values over the modules' own, by slot of the host.
+public struct StartValues: Codable, Sendable {
+    public var slots: [Int]
+    public var bits: [UInt64]
+    public init(slots: [Int] = [], bits: [UInt64] = []) {
+        self.slots = slots
+        self.bits = bits
+    }
+}
+
+/// `show`: what the simulation is doing, for everybody who looks at the segment.
+public struct ShowState: Codable, Sendable {
+    public var isPaused: Bool
+    public init(isPaused: Bool) { self.isPaused = isPaused }
+}
+
+/// `terminate`: ends the modules in order.
+public struct Terminate: Codable, Sendable {
+    public var hurried: Bool
+    public init(hurried: Bool) { self.hurried = hurried }
+}

@@ -1,0 +1,36 @@
+import Glibc
+
+/// Public keys in files, or in every `.pub` file of folders. Read anew for each caller, so that a key can be added or taken
+/// away while the node runs.
+public enum AcceptedKeys {
+    /// - Throws: `TransportError` for a file that can't be read or holds no key.
+    public static func read(_ paths: [String]) throws -> Set<String> {
+        var keys: Set<String> = []
+        for path in paths {
+            var status = stat()
+            guard stat(path, &status) == 0 else {
+                throw TransportError(
+                    text: "the accepted key \(path) can't be read: \(String(cString: strerror(errno)))")
+            }
+            if status.st_mode & S_IFMT == S_IFDIR {
+                for file in publicKeys(in: path) { keys.insert(try CurveKeys.loadPublic(file)) }
+            } else {
+                keys.insert(try CurveKeys.loadPublic(path))
+            }
+        }
+        return keys
+    }
+
+    private static func publicKeys(in folder: String) -> [String] {
+        guard let stream = opendir(folder) else { return [] }
+        defer { closedir(stream) }
+        var files: [String] = []
+        while let entry = readdir(stream) {
+            let name = withUnsafePointer(to: &entry.pointee.d_name) {
+                $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
+            }
+            if name.hasSuffix(".pub") { files.append("\(folder)/\(name)") }
+        }
+        return files
+    }
+}

@@ -1,0 +1,49 @@
+import CZeroMQ
+
+/// What happens to a socket's connections.
+public enum ConnectionEvent: Sendable, Equatable {
+    /// A peer has proved who it is.
+    case connected(descriptor: Int32)
+    case disconnected(descriptor: Int32)
+    /// The other side does not accept this key.
+    case refusedHere
+    /// No handshake came about: another mechanism, another key, or somebody who speaks no ZeroMQ.
+    case handshakeFailed
+    /// Nobody listens there yet; it is tried again.
+    case retried
+}
+
+/// The events of one socket, read where its owner likes.
+final class ConnectionEvents {
+    let socket: Socket
+
+    private static let number = SerialNumber()
+
+    init(of watched: Socket, in context: MessageContext) throws {
+        let address = "inproc://events-\(Self.number.next())"
+        let wanted =
+            ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_HANDSHAKE_FAILED_AUTH | ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL
+            | ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL | ZMQ_EVENT_DISCONNECTED | ZMQ_EVENT_CONNECT_RETRIED
+        guard zmq_socket_monitor(watched.pointer, address, wanted) == 0 else {
+            throw TransportError("can't watch a socket")
+        }
+        socket = try Socket(context, ZMQ_PAIR)
+        try socket.connect(address)
+    }
+
+    func next() -> ConnectionEvent? {
+        while let parts = socket.receive() {
+            guard let head = parts.first, head.count >= 6 else { continue }
+            let number = Int32(UInt16(head[0]) | UInt16(head[1]) << 8)
+            let value = head[2..<6].enumerated().reduce(UInt32(0)) { $0 | UInt32($1.element) << (8 * $1.offset) }
+            switch number {
+            case ZMQ_EVENT_HANDSHAKE_SUCCEEDED: return .connected(descriptor: Int32(bitPattern: value))
+            case ZMQ_EVENT_DISCONNECTED: return .disconnected(descriptor: Int32(bitPattern: value))
+            case ZMQ_EVENT_HANDSHAKE_FAILED_AUTH: return .refusedHere
+            case ZMQ_EVENT_CONNECT_RETRIED: return .retried
+            default: return .handshakeFailed
+            }
+        }
+        return nil
+    }
+}

@@ -1,0 +1,88 @@
+import CZeroMQ
+import Glibc
+
+/// A CurveZMQ key pair, each key 40 characters of Z85 (ZeroMQ RFC 32).
+public struct CurveKeys: Sendable, Equatable {
+    public var publicKey: String
+    public var secretKey: String
+
+    public init(publicKey: String, secretKey: String) {
+        self.publicKey = publicKey
+        self.secretKey = secretKey
+    }
+
+    public static func generate() -> CurveKeys {
+        var open = [CChar](repeating: 0, count: 41), secret = open
+        let code = zmq_curve_keypair(&open, &secret)
+        precondition(code == 0, "this libzmq comes without CURVE")
+        return CurveKeys(publicKey: text(open), secretKey: text(secret))
+    }
+
+    private static func text(_ characters: [CChar]) -> String {
+        String(decoding: characters.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    }
+
+    /// The pair whose secret key a file holds, as `write(to:)` wrote it.
+    /// - Throws: `TransportError` when the file can't be read, others may read it, or it holds no key.
+    public static func load(secretFile path: String) throws -> CurveKeys {
+        var status = stat()
+        guard stat(path, &status) == 0 else { throw failure("the key \(path) can't be read") }
+        guard status.st_mode & 0o077 == 0 else {
+            throw TransportError(text: "others may read the secret key \(path); run: chmod 600 \(path)")
+        }
+        let secret = try key(in: path)
+        var open = [CChar](repeating: 0, count: 41)
+        guard zmq_curve_public(&open, secret) == 0 else {
+            throw TransportError(text: "\(path) holds no secret key; make one with `hermes keygen`")
+        }
+        return CurveKeys(publicKey: text(open), secretKey: secret)
+    }
+
+    /// The public key in a file, its first line.
+    public static func loadPublic(_ path: String) throws -> String { try key(in: path) }
+
+    private static func key(in path: String) throws -> String {
+        guard let file = fopen(path, "re") else { throw failure("the key \(path) can't be read") }
+        defer { fclose(file) }
+        var room = [CChar](repeating: 0, count: 256)
+        fgets(&room, Int32(room.count), file)
+        let line = text(room.filter { $0 != 10 && $0 != 13 })
+        var bytes = [UInt8](repeating: 0, count: 32)
+        guard line.utf8.count == 40, zmq_z85_decode(&bytes, line) != nil else {
+            throw TransportError(text: "\(path) holds no key of 40 characters; make one with `hermes keygen`")
+        }
+        return line
+    }
+
+    /// Writes the secret key to `path`, mode 0600, and the public one to `path`.pub. Neither may be there.
+    public func write(to path: String) throws {
+        try Self.write(secretKey, to: path, mode: 0o600)
+        do {
+            try Self.write(publicKey, to: path + ".pub", mode: 0o644)
+        } catch {
+            unlink(path)
+            throw error
+        }
+    }
+
+    private static func write(_ key: String, to path: String, mode: mode_t) throws {
+        let file = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode)
+        guard file >= 0 else {
+            if errno == EEXIST {
+                throw TransportError(text: "\(path) is there already; remove it or name another file")
+            }
+            throw failure("\(path) can't be written")
+        }
+        defer { close(file) }
+        let line = Array((key + "\n").utf8)
+        guard Glibc.write(file, line, line.count) == line.count, fsync(file) == 0 else {
+            let error = failure("\(path) can't be written")
+            unlink(path)
+            throw error
+        }
+    }
+
+    private static func failure(_ what: String) -> TransportError {
+        TransportError(text: "\(what): \(String(cString: strerror(errno)))")
+    }
+}

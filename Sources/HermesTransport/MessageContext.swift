@@ -1,0 +1,114 @@
+import CZeroMQ
+import Glibc
+
+/// A ZeroMQ context: the threads that move messages for a group of sockets.
+public final class MessageContext: @unchecked Sendable {
+    let pointer: UnsafeMutableRawPointer
+
+    public init() {
+        pointer = zmq_ctx_new()
+        // A socket that closes drops what it could not send: nobody waits for a host that is gone.
+        zmq_ctx_set(pointer, ZMQ_BLOCKY, 0)
+    }
+
+    /// Waits until every socket of it is closed.
+    public func close() { zmq_ctx_term(pointer) }
+}
+
+/// What went wrong with a socket, in one sentence.
+public struct TransportError: Error, Sendable, CustomStringConvertible {
+    /// errno, as ZeroMQ knows it.
+    public var code: Int32
+    public var description: String
+
+    init(_ what: String, code: Int32 = zmq_errno()) {
+        self.code = code
+        description = "\(what): \(String(cString: zmq_strerror(code)))"
+    }
+
+    public init(text: String) {
+        code = 0
+        description = text
+    }
+}
+
+/// One ZeroMQ socket. Used by one thread at a time, as ZeroMQ asks.
+final class Socket: @unchecked Sendable {
+    let pointer: UnsafeMutableRawPointer
+    private var isOpen = true
+
+    init(_ context: MessageContext, _ kind: Int32) throws {
+        guard let pointer = zmq_socket(context.pointer, kind) else { throw TransportError("can't make a socket") }
+        self.pointer = pointer
+    }
+
+    deinit { close() }
+
+    func close() {
+        if isOpen { zmq_close(pointer) }
+        isOpen = false
+    }
+
+    func set(_ option: Int32, _ value: Int32) {
+        var value = value
+        let code = zmq_setsockopt(pointer, option, &value, MemoryLayout<Int32>.size)
+        precondition(code == 0, "libzmq refuses option \(option): \(String(cString: zmq_strerror(zmq_errno())))")
+    }
+
+    func setWide(_ option: Int32, _ value: Int64) {
+        var value = value
+        let code = zmq_setsockopt(pointer, option, &value, MemoryLayout<Int64>.size)
+        precondition(code == 0, "libzmq refuses option \(option): \(String(cString: zmq_strerror(zmq_errno())))")
+    }
+
+    func set(_ option: Int32, bytes: [UInt8]) {
+        let code = zmq_setsockopt(pointer, option, bytes, bytes.count)
+        precondition(code == 0, "libzmq refuses option \(option): \(String(cString: zmq_strerror(zmq_errno())))")
+    }
+
+    func set(_ option: Int32, text: String) { set(option, bytes: Array(text.utf8)) }
+
+    func bind(_ endpoint: String) throws {
+        if zmq_bind(pointer, endpoint) != 0 { throw TransportError("can't listen on \(endpoint)") }
+    }
+
+    func connect(_ endpoint: String) throws {
+        if zmq_connect(pointer, endpoint) != 0 { throw TransportError("can't connect to \(endpoint)") }
+    }
+
+    /// The parts of the next message, nil when none is there.
+    func receive() -> [[UInt8]]? {
+        var parts: [[UInt8]] = []
+        while true {
+            var message = zmq_msg_t()
+            zmq_msg_init(&message)
+            defer { zmq_msg_close(&message) }
+            guard zmq_msg_recv(&message, pointer, ZMQ_DONTWAIT) >= 0 else { return nil }
+            let bytes = UnsafeRawBufferPointer(start: zmq_msg_data(&message), count: zmq_msg_size(&message))
+            parts.append(Array(bytes))
+            if zmq_msg_more(&message) == 0 { return parts }
+        }
+    }
+
+    /// False when it can't be sent now.
+    @discardableResult
+    func send(_ parts: [[UInt8]]) -> Bool {
+        for (index, part) in parts.enumerated() {
+            let more = index < parts.count - 1 ? ZMQ_SNDMORE : 0
+            if zmq_send(pointer, part, part.count, ZMQ_DONTWAIT | more) < 0 { return false }
+        }
+        return true
+    }
+
+    var readable: zmq_pollitem_t { zmq_pollitem_t(socket: pointer, fd: 0, events: Int16(ZMQ_POLLIN), revents: 0) }
+}
+
+/// What `zmq_poll` watches of a descriptor.
+func readable(_ descriptor: Int32) -> zmq_pollitem_t {
+    zmq_pollitem_t(socket: nil, fd: descriptor, events: Int16(ZMQ_POLLIN), revents: 0)
+}
+
+/// Sleeps until one of the items can be read, at most this long; -1 for ever.
+func poll(_ items: inout [zmq_pollitem_t], milliseconds: Int) {
+    _ = zmq_poll(&items, Int32(items.count), milliseconds)
+}

@@ -1,0 +1,247 @@
+import CZeroMQ
+import Glibc
+import HermesProtocol
+import Synchronization
+
+/// Speaks to the endpoints of nodes: questions from any thread, answers matched by number, and what nodes say unasked. One
+/// thread owns the sockets.
+public final class NodeControl: @unchecked Sendable {
+    public struct Node: Sendable {
+        public var name: String
+        public var endpoint: String
+        /// Nil on loopback without keys.
+        public var publicKey: String?
+
+        public init(name: String, endpoint: String, publicKey: String?) {
+            self.name = name
+            self.endpoint = endpoint
+            self.publicKey = publicKey
+        }
+    }
+
+    /// Why there was no answer.
+    public struct NoAnswer: Error, Sendable, CustomStringConvertible {
+        public var node: String
+        public var cause: String
+        public var description: String { "host \(node): \(cause)" }
+    }
+
+    private struct Connection {
+        let node: Node
+        let socket: Socket
+        let events: ConnectionEvents
+    }
+    /// What has been seen of a node.
+    private struct Standing {
+        var answers: [Int: ControlMessage] = [:]
+        var isConnected = false
+        var wasConnected = false
+        var isRefused = false
+        var failedHandshakes = 0
+        var retries = 0
+    }
+    private struct State {
+        var standings: [Standing]
+        var isOver = false
+    }
+
+    private let connections: [Connection]
+    private let state: Monitor<State>
+    private let outgoing = Mutex<[(node: Int, message: ControlMessage)]>([])
+    private let bell: (read: Int32, write: Int32)
+    private let onUnasked: @Sendable (_ node: Int, _ message: ControlMessage) -> Void
+    private let onLost: @Sendable (_ node: Int) -> Void
+    private let number = SerialNumber()
+    private let hasKeys: Bool
+    private var thread = pthread_t()
+
+    /// Bytes of the longest message a node may send.
+    public static let longestMessage: Int64 = 64 << 20
+
+    /// - Parameters:
+    ///   - keys: the coordinator's own pair, where a node has a public key.
+    ///   - onUnasked: what a node says of itself, on this object's thread.
+    ///   - onLost: a node that had been connected no longer is, on this object's thread.
+    public init(
+        _ context: MessageContext, _ nodes: [Node], keys: CurveKeys?, livenessSeconds: Double,
+        onUnasked: @escaping @Sendable (Int, ControlMessage) -> Void = { _, _ in },
+        onLost: @escaping @Sendable (Int) -> Void = { _ in }
+    ) throws {
+        self.onUnasked = onUnasked
+        self.onLost = onLost
+        hasKeys = keys != nil
+        connections = try nodes.map { node in
+            let socket = try Socket(context, ZMQ_DEALER)
+            if let key = node.publicKey, let keys {
+                socket.set(ZMQ_CURVE_PUBLICKEY, text: keys.publicKey)
+                socket.set(ZMQ_CURVE_SECRETKEY, text: keys.secretKey)
+                socket.set(ZMQ_CURVE_SERVERKEY, text: key)
+            }
+            socket.set(ZMQ_IPV6, 1)
+            socket.set(ZMQ_LINGER, 200)
+            socket.set(ZMQ_RECONNECT_IVL, 50)
+            socket.set(ZMQ_RECONNECT_IVL_MAX, 500)
+            socket.setWide(ZMQ_MAXMSGSIZE, Self.longestMessage)
+            socket.set(ZMQ_HEARTBEAT_IVL, Int32(livenessSeconds * 200))
+            socket.set(ZMQ_HEARTBEAT_TIMEOUT, Int32(livenessSeconds * 600))
+            return Connection(node: node, socket: socket, events: try ConnectionEvents(of: socket, in: context))
+        }
+        state = Monitor(State(standings: nodes.map { _ in Standing() }))
+        var ends: [Int32] = [-1, -1]
+        pipe(&ends)
+        for end in ends {
+            _ = fcntl(end, F_SETFD, FD_CLOEXEC)
+            _ = fcntl(end, F_SETFL, O_NONBLOCK)
+        }
+        bell = (ends[0], ends[1])
+        for connection in connections { try connection.socket.connect(connection.node.endpoint) }
+        pthread_create(
+            &thread, nil,
+            { this in
+                Unmanaged<NodeControl>.fromOpaque(this!).takeRetainedValue().serve()
+                return nil
+            }, Unmanaged.passRetained(self).toOpaque())
+    }
+
+    /// Ends the thread and closes the sockets; what is under way fails.
+    public func close() {
+        state.with { $0.isOver = true }
+        ring()
+        pthread_join(thread, nil)
+        for connection in connections {
+            connection.socket.close()
+            connection.events.socket.close()
+        }
+        Glibc.close(bell.read)
+        Glibc.close(bell.write)
+    }
+
+    // MARK: From any thread
+
+    /// Says something that has no answer.
+    public func tell<Body: Codable>(_ node: Int, _ say: String, _ body: Body) {
+        if let message = try? ControlMessage(say, body) { post(node, message) }
+    }
+
+    /// A question on its way.
+    public struct Question: Sendable {
+        let node: Int
+        let id: Int
+    }
+
+    public func ask<Body: Codable>(_ node: Int, _ say: String, _ body: Body) throws -> Question {
+        let id = number.next()
+        post(node, try ControlMessage(say, id: id, body))
+        return Question(node: node, id: id)
+    }
+
+    /// Waits for the answer.
+    /// - Throws: `NoAnswer` with what is known of the node, at the deadline (CLOCK_MONOTONIC nanoseconds) or when it is
+    ///   certain that none will come; `Refused` when the node says no.
+    public func answer(to question: Question, until deadline: UInt64) throws -> ControlMessage {
+        enum Outcome { case message(ControlMessage), hopeless }
+        let outcome = state.wait(until: deadline) { state -> Outcome? in
+            if let message = state.standings[question.node].answers.removeValue(forKey: question.id) {
+                return .message(message)
+            }
+            let standing = state.standings[question.node]
+            let isHopeless =
+                state.isOver || standing.isRefused || standing.failedHandshakes >= 3
+                || standing.wasConnected && !standing.isConnected
+            return isHopeless ? .hopeless : nil
+        }
+        guard case .message(let message) = outcome else {
+            throw NoAnswer(node: connections[question.node].node.name, cause: cause(question.node))
+        }
+        if message.say == "refused", let refused = message.body(Refused.self) { throw refused }
+        return message
+    }
+
+    /// Gives up every wait under way.
+    public func abandon() { state.with { $0.isOver = true } }
+
+    private func cause(_ node: Int) -> String {
+        let standing = state.with { $0.standings[node] }
+        let endpoint = connections[node].node.endpoint
+        if standing.isRefused {
+            return "the node at \(endpoint) does not accept this key; add its public key to the node's --accept"
+        }
+        if standing.failedHandshakes > 0 && !standing.wasConnected {
+            return connections[node].node.publicKey == nil
+                ? "the node at \(endpoint) wants keys; give its public key as `key:` of the host, and your own with --key"
+                : "no handshake with \(endpoint): `key:` of the host is not that node's, the node has no key, or that is no "
+                    + "hermes-node"
+        }
+        if standing.wasConnected && !standing.isConnected { return "lost the node at \(endpoint)" }
+        if standing.isConnected { return "the node at \(endpoint) does not answer" }
+        if standing.retries > 0 { return "nobody listens at \(endpoint); start hermes-node there" }
+        return "\(endpoint) is not reached; check the address and firewalls"
+    }
+
+    private func post(_ node: Int, _ message: ControlMessage) {
+        outgoing.withLock { $0.append((node, message)) }
+        ring()
+    }
+
+    private func ring() {
+        var byte: UInt8 = 1
+        write(bell.write, &byte, 1)
+    }
+
+    // MARK: The thread
+
+    private func serve() {
+        while !state.with({ $0.isOver }) {
+            var items = connections.flatMap { [$0.socket.readable, $0.events.socket.readable] } + [readable(bell.read)]
+            poll(&items, milliseconds: -1)
+            var room = [UInt8](repeating: 0, count: 256)
+            while read(bell.read, &room, room.count) > 0 {}
+            sendOutgoing()
+            for index in connections.indices {
+                takeEvents(index)
+                while let parts = connections[index].socket.receive() { take(parts.last ?? [], from: index) }
+            }
+        }
+        sendOutgoing()
+    }
+
+    private func sendOutgoing() {
+        let messages = outgoing.withLock { outgoing in
+            defer { outgoing = [] }
+            return outgoing
+        }
+        for (node, message) in messages { connections[node].socket.send([message.encoded]) }
+    }
+
+    private func take(_ bytes: [UInt8], from node: Int) {
+        guard let message = bytes.withUnsafeBytes({ ControlMessage($0) }) else { return }
+        if message.id == 0 { return onUnasked(node, message) }
+        state.with { $0.standings[node].answers[message.id] = message }
+    }
+
+    private func takeEvents(_ node: Int) {
+        while let event = connections[node].events.next() {
+            let wasLost = state.with { state -> Bool in
+                var standing = state.standings[node]
+                defer { state.standings[node] = standing }
+                switch event {
+                case .connected:
+                    standing.isConnected = true
+                    standing.wasConnected = true
+                    standing.failedHandshakes = 0
+                case .disconnected:
+                    let wasLost = standing.isConnected
+                    standing.isConnected = false
+                    // A node without keys that is asked with keys, or the other way round, just hangs up.
+                    if !standing.wasConnected { standing.failedHandshakes += 1 }
+                    return wasLost
+                case .refusedHere: standing.isRefused = true
+                case .handshakeFailed: standing.failedHandshakes += 1
+                case .retried: standing.retries += 1
+                }
+                return false
+            }
+            if wasLost { onLost(node) }
+        }
+    }
+}

@@ -1,0 +1,66 @@
+import CZeroMQ
+import Glibc
+import HermesProtocol
+
+/// A node's endpoint: takes control messages from whoever may speak to it, and answers.
+public final class NodeListener {
+    /// Who said something; answers go to it.
+    public struct Caller: Hashable, Sendable {
+        let name: [UInt8]
+    }
+
+    private let socket: Socket
+    private let events: ConnectionEvents
+    /// Handshakes that failed and messages that were none.
+    public private(set) var rubbish = 0
+
+    /// Bytes of the longest message somebody may send.
+    public static let longestMessage: Int64 = 64 << 20
+
+    /// - Parameter keys: the node's own pair; nil on loopback without keys.
+    public init(_ context: MessageContext, endpoint: String, keys: CurveKeys?) throws {
+        socket = try Socket(context, ZMQ_ROUTER)
+        if let keys {
+            socket.set(ZMQ_CURVE_SERVER, 1)
+            socket.set(ZMQ_CURVE_SECRETKEY, text: keys.secretKey)
+        }
+        socket.setWide(ZMQ_MAXMSGSIZE, Self.longestMessage)
+        socket.set(ZMQ_IPV6, 1)
+        socket.set(ZMQ_LINGER, 200)
+        socket.set(ZMQ_HEARTBEAT_IVL, 1000)
+        socket.set(ZMQ_HEARTBEAT_TIMEOUT, 4000)
+        socket.set(ZMQ_HANDSHAKE_IVL, 5000)
+        events = try ConnectionEvents(of: socket, in: context)
+        try socket.bind(endpoint)
+    }
+
+    public func close() {
+        socket.close()
+        events.socket.close()
+    }
+
+    /// Sleeps until there is something to do here or one of the descriptors can be read; those that can.
+    public func sleep(watching descriptors: [Int32], milliseconds: Int) -> [Int32] {
+        var items = [socket.readable, events.socket.readable] + descriptors.map { readable($0) }
+        poll(&items, milliseconds: milliseconds)
+        return zip(descriptors, items.dropFirst(2)).filter { $1.revents != 0 }.map(\.0)
+    }
+
+    /// The next message, nil when there is none.
+    public func next() -> (caller: Caller, message: ControlMessage)? {
+        while let event = events.next() {
+            if event == .handshakeFailed { rubbish += 1 }
+        }
+        while let parts = socket.receive() {
+            guard parts.count == 2, let message = parts[1].withUnsafeBytes({ ControlMessage($0) }) else {
+                rubbish += 1
+                continue
+            }
+            return (Caller(name: parts[0]), message)
+        }
+        return nil
+    }
+
+    /// Answers; a caller that is gone is not missed.
+    public func send(_ message: ControlMessage, to caller: Caller) { socket.send([caller.name, message.encoded]) }
+}

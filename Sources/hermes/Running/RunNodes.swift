@@ -1,0 +1,69 @@
+import CKeeper
+import Glibc
+import HermesCoordinator
+import HermesModel
+import HermesNode
+import HermesPlan
+import HermesProtocol
+import HermesTransport
+
+/// The nodes of a run: one in this process and, where modules are placed on named hosts, theirs.
+struct RunNodes {
+    let desk: EmbeddedNode
+    /// What a coordinator drives.
+    let session: any NodeSession
+    let folder: RunFolder
+
+    /// How this side meets other hosts.
+    struct Meeting: Sendable {
+        /// The coordinator's secret key.
+        var keyFile: String?
+        /// Seconds to wait for nodes that are not there yet.
+        var graceSeconds = 10.0
+    }
+
+    /// - Parameters:
+    ///   - keeper: forked before this process had threads; the desk's node ends it.
+    ///   - observers: asked which signals they need.
+    /// - Throws: `RunFailure` when the simulation's name is taken or the key can't be read.
+    init(
+        _ simulation: Simulation, keeper processKeeper: keeper, meeting: Meeting, observers: [any FrameObserver],
+        console: Console
+    ) throws {
+        var processKeeper = processKeeper
+        let keys: CurveKeys?
+        do {
+            keys = try meeting.keyFile.map { try CurveKeys.load(secretFile: $0) }
+            folder = try RunFolder(name: simulation.name)
+        } catch {
+            keeper_finish(&processKeeper)
+            throw (error as? TransportError).map { RunFailure(.refused, cause: $0.description) } ?? error
+        }
+        let isAlone = simulation.modules.allSatisfy { $0.host == nil }
+        var own = simulation
+        own.modules.removeAll { $0.host != nil }
+        let alarm = Alarm()
+        desk = EmbeddedNode(
+            own, settings: Installation.here.launchSettings(for: simulation), folder: folder, keeper: processKeeper,
+            alarm: alarm,
+            reporter: EmbeddedNode.Reporter(
+                moduleLine: { console.moduleLine($0, $1) }, warning: { console.warning($0) }))
+        if isAlone {
+            session = desk
+            return
+        }
+        let asked = UncheckedObservers(observers: observers)
+        session = Fleet(
+            simulation, desk: desk, alarm: alarm,
+            settings: Fleet.Settings(
+                keys: keys, graceSeconds: meeting.graceSeconds, livenessSeconds: simulation.execution.livenessSeconds,
+                collects: { plan in Array(Set(asked.observers.flatMap { $0.signals(of: plan) })).sorted() },
+                moduleLine: { console.moduleLine("\($0)/\($1)", $2) }, warning: { console.warning($0) },
+                note: { console.note($0) }))
+    }
+}
+
+/// Observers are asked on the thread that runs the frames, where they belong.
+private struct UncheckedObservers: @unchecked Sendable {
+    let observers: [any FrameObserver]
+}
