@@ -54,6 +54,9 @@ public final class Fleet: NodeSession, @unchecked Sendable {
     private let isEnding = Atomic<Bool>(false)
     private let states: Mutex<[ModuleState]>
     private var openHosts: Set<Int> = []
+    private var hasStaged = false
+    /// Under way or completed last.
+    private var frame: UInt64 = 0
     private var number = 0
 
     private var plan: Plan?
@@ -96,7 +99,7 @@ public final class Fleet: NodeSession, @unchecked Sendable {
         let control = try NodeControl(
             controlContext, nodes, keys: settings.keys, livenessSeconds: settings.livenessSeconds,
             onUnasked: { [weak self] in self?.hear($1, from: $0 + 1) },
-            onLost: { [weak self] in self?.lose($0 + 1, "lost its node") })
+            onLost: { [weak self] in self?.lose($0 + 1, "lost its node", isNode: true) })
         self.control = control
         let limit = deadline(after: settings.graceSeconds)
         let hellos = try nodes.indices.map { try control.ask($0, "hello", Hello(version: hermesVersion)) }
@@ -153,7 +156,7 @@ public final class Fleet: NodeSession, @unchecked Sendable {
         let watched = UncheckedReference(link), fleet = UncheckedReference(self)
         watching = startThread {
             watched.value.watchConnections(stop: fleet.value.isOver) {
-                fleet.value.lose($0, "lost its link to the desk")
+                fleet.value.lose($0, "lost its link to the desk", isNode: false)
             }
         }
         let questions = try directory.hosts.enumerated().map { index, host in
@@ -261,6 +264,7 @@ public final class Fleet: NodeSession, @unchecked Sendable {
         }
         try onDesk { try desk.stage(overrides: Self.localise(overrides, shares[0])) }
         try collect(frame: 0)
+        hasStaged = true
         setStates(.staged)
     }
 
@@ -274,6 +278,7 @@ public final class Fleet: NodeSession, @unchecked Sendable {
     // MARK: Frames
 
     public func step(frame: UInt64) throws {
+        self.frame = frame
         let header = FrameHeader(.step, run: run, epoch: desk.epoch, frame: frame, count: 1)
         for host in 1..<directory.count { try linked(host) { try link!.send(header, to: host) } }
         try onDesk { try desk.step(frame: frame) }
@@ -368,25 +373,28 @@ public final class Fleet: NodeSession, @unchecked Sendable {
             if hurried { control?.tell(host - 1, "end", EndRun(run: run)) }
         }
         desk.terminate(hurried: hurried)
-        let limit = deadline(after: hurried ? 3 : 8)
-        while !openHosts.isEmpty, let link {
-            guard let (host, header, payload) = try? link.nextWord(until: limit, heedsAlarm: false) else { break }
+        let limit = deadline(after: hurried ? 4 : 8)
+        while let link {
+            openHosts.subtract(goneHosts.withLock { $0 })
+            if openHosts.isEmpty || monotonicNow() > limit { break }
+            // In slices: a host that is lost meanwhile says nothing here.
+            let slice = monotonicNow() + 20_000_000
+            guard let (host, header, payload) = try? link.nextWord(until: slice, heedsAlarm: false) else { continue }
             guard header.kind == .control, let message = ControlMessage(payload) else { continue }
             if message.id == number && message.say == "ok" || message.say == "failed" { openHosts.remove(host) }
-            if goneHosts.withLock({ $0.isSuperset(of: openHosts) }) { break }
         }
         for host in openHosts { control?.tell(host - 1, "end", EndRun(run: run)) }
         setStates(.done)
     }
 
-    /// Hosts whose process of this run has ended.
+    /// Hosts that are lost or whose process of this run has ended.
     private let goneHosts = Mutex<Set<Int>>([])
 
     public func remove() {
         isOver.raise()
         if let watching { pthread_join(watching, nil) }
         desk.remove()
-        link?.close()
+        link?.close(lingers: false)
         control?.close()
         linkContext.close()
         controlContext.close()
@@ -428,7 +436,9 @@ public final class Fleet: NodeSession, @unchecked Sendable {
     }
 
     /// A word nobody waited for: the only one there is says that a host has failed.
-    private func hear(_ header: FrameHeader, _ payload: UnsafeRawBufferPointer, from host: Int) throws {
+    private func hear(
+        _ header: FrameHeader, _ payload: UnsafeRawBufferPointer, from host: Int, confirms: Bool = true
+    ) throws {
         guard header.kind == .control, let message = ControlMessage(payload) else { return }
         if message.say == "failed", var failure = message.body(RunFailure.self) {
             failure.host = failure.host ?? directory.name(host)
@@ -436,7 +446,7 @@ public final class Fleet: NodeSession, @unchecked Sendable {
             if let index = simulation.modules.firstIndex(where: { $0.name == failure.module }) {
                 states.withLock { $0[index] = .error }
             }
-            throw failure
+            throw confirms ? try confirm(failure) : failure
         }
     }
 
@@ -445,12 +455,45 @@ public final class Fleet: NodeSession, @unchecked Sendable {
         do {
             try body()
         } catch let failure as RunFailure where failure.code == .refused || failure.code == .lost {
-            while let (host, header, payload) = try? link!.nextWord(until: monotonicNow(), heedsAlarm: false) {
-                try hear(header, payload, from: host)
-            }
-            throw loss.withLock { $0 } ?? failure
+            throw try hostFailure() ?? failure
         }
     }
+
+    /// What is known of a host's failure. What the host itself still said comes first, then what its node saw: both may
+    /// be on their way when the link is found broken.
+    private func hostFailure() throws -> RunFailure? {
+        let limit = monotonicNow() + Self.wordsNanoseconds
+        while true {
+            while let (host, header, payload) = try link?.nextWord(until: monotonicNow(), heedsAlarm: false) {
+                try hear(header, payload, from: host)
+            }
+            guard var failure = loss.withLock({ $0 }) else { return nil }
+            if failure.code != .lost || monotonicNow() > limit || isDetailed.load(ordering: .relaxed) {
+                if hasStaged { failure.frame = failure.frame ?? frame }
+                return failure
+            }
+            usleep(2000)
+        }
+    }
+    /// How long the cause of a broken link may take to come.
+    private static let wordsNanoseconds: UInt64 = 60_000_000
+
+    /// A host has lost its link to another. Is the other one lost here too, that is what to say; else the cable between them.
+    private func confirm(_ failure: RunFailure) throws -> RunFailure {
+        guard failure.code == .lost, let peer = failure.peer else { return failure }
+        let limit = deadline(after: settings.livenessSeconds * 0.2)
+        while monotonicNow() < limit {
+            if let loss = loss.withLock({ $0 }), loss.host == peer { return try hostFailure() ?? failure }
+            if let (host, header, payload) = try link?.nextWord(until: monotonicNow() + 5_000_000, heedsAlarm: false),
+                host != directory.index(failure.host ?? "")
+            {
+                try hear(header, payload, from: host, confirms: false)
+            }
+        }
+        return failure
+    }
+    /// The node has said what became of the lost host's process, or is lost itself.
+    private let isDetailed = Atomic<Bool>(false)
 
     private func linked<Result>(_ host: Int, _ body: () throws -> Result) throws -> Result {
         do {
@@ -461,7 +504,11 @@ public final class Fleet: NodeSession, @unchecked Sendable {
     }
 
     private func alarmFailure(_ fault: LinkFault) -> any Error {
-        if let failure = loss.withLock({ $0 }) { return failure }
+        do {
+            if let failure = try hostFailure() { return failure }
+        } catch {
+            return error
+        }
         switch fault {
         case .alarm, .interrupted:
             if isAbandoned.load(ordering: .relaxed) {
@@ -491,12 +538,14 @@ public final class Fleet: NodeSession, @unchecked Sendable {
 
     // MARK: On other threads
 
-    private func lose(_ host: Int, _ what: String) {
+    private func lose(_ host: Int, _ what: String, isNode: Bool) {
+        goneHosts.withLock { _ = $0.insert(host) }
         if isEnding.load(ordering: .relaxed) { return }
         let failure = RunFailure(
             .lost, host: directory.name(host),
             cause: "\(what): the host or its node is down, or the network between")
         loss.withLock { $0 = $0 ?? failure }
+        if isNode { isDetailed.store(true, ordering: .relaxed) }
         alarm.raise()
         desk.raiseAttention()
     }
@@ -514,7 +563,12 @@ public final class Fleet: NodeSession, @unchecked Sendable {
             guard let gone = message.body(GoneRun.self), gone.run == run else { return }
             goneHosts.withLock { _ = $0.insert(host) }
             guard !isEnding.load(ordering: .relaxed), let cause = gone.cause else { return }
-            loss.withLock { $0 = $0 ?? RunFailure(.lost, host: directory.name(host), cause: cause) }
+            loss.withLock { loss in
+                if loss == nil || loss?.host == directory.name(host) {
+                    loss = RunFailure(.lost, host: directory.name(host), cause: cause)
+                    isDetailed.store(true, ordering: .relaxed)
+                }
+            }
             alarm.raise()
             desk.raiseAttention()
         case "stuck":

@@ -25,6 +25,7 @@ struct HostDirectory {
 
     /// The desk included.
     var count: Int { hosts.count + 1 }
+    func index(_ name: String) -> Int { hosts.firstIndex { $0.name == name }.map { $0 + 1 } ?? 0 }
     func name(_ index: Int) -> String { index == 0 ? "desk" : hosts[index - 1].name }
 
     /// Pairs of which one is to dial an address that only its own machine knows.

@@ -48,8 +48,12 @@ public final class NodeAgent {
         /// The number of the question that opened it, until it is answered.
         var question: Int?
         var ending: String?
+        /// When it must have ended, once it was told to.
+        var limit: UInt64?
         var isGone = false
     }
+    /// Seconds a run has to end; its modules take no more than their own ladder of time-outs.
+    private static let endingSeconds = 4.5
 
     private let settings: Settings
     private let root: ModuleRoot
@@ -97,6 +101,7 @@ public final class NodeAgent {
             if ready.contains(signals) { break }
             for index in runs.indices where ready.contains(runs[index].process.channel.descriptor) { hear(index) }
             while let (caller, message) = listener.next() { answer(message, caller) }
+            endFrozen()
             reap()
             tellRubbish()
         }
@@ -106,6 +111,7 @@ public final class NodeAgent {
     /// Milliseconds to the next thing that is due by itself; -1 for never.
     private var pause: Int {
         if runs.contains(where: \.isGone) { return 5 }
+        if runs.contains(where: { $0.limit != nil }) { return 100 }
         return notifier.watchdogMilliseconds ?? -1
     }
 
@@ -116,11 +122,12 @@ public final class NodeAgent {
     private func end() {
         notifier.tell("STOPPING=1")
         if !runs.isEmpty { log.note("ending \(runs.map(\.name).joined(separator: ", "))") }
-        for run in runs { run.process.channel.say("end", EndRun(run: run.id)) }
+        for index in runs.indices { end(index, cause: "its hermes-node was told to end") }
         let limit = deadline(after: 6)
         while !runs.isEmpty && monotonicNow() < limit {
             _ = listener.sleep(watching: runs.filter { !$0.isGone }.map(\.process.channel.descriptor), milliseconds: 20)
             for index in runs.indices where !runs[index].isGone { hear(index) }
+            endFrozen()
             reap()
         }
         listener.close()
@@ -146,7 +153,7 @@ public final class NodeAgent {
             case "open": try open(message, caller)
             case "end":
                 guard let body = message.body(EndRun.self) else { break }
-                for run in runs where run.id == body.run { run.process.channel.say("end", body) }
+                for index in runs.indices where runs[index].id == body.run { end(index, cause: body.cause) }
             default:
                 throw Refused("this node, version \(settings.version), does not know '\(message.say)'; upgrade it")
             }
@@ -258,6 +265,20 @@ public final class NodeAgent {
                 tell(run.owner, "stuck", failure)
             default: continue
             }
+        }
+    }
+
+    private func end(_ index: Int, cause: String?) {
+        runs[index].process.channel.say("end", EndRun(run: runs[index].id, cause: cause))
+        runs[index].limit = runs[index].limit ?? deadline(after: Self.endingSeconds)
+    }
+
+    /// A process that does not end is stopped or hangs; its keeper gives the modules their second when it is gone.
+    private func endFrozen() {
+        for run in runs {
+            guard let limit = run.limit, monotonicNow() > limit, !run.isGone else { continue }
+            log.warning("\(run.name): process \(run.process.pid) does not end; killed")
+            kill(run.process.pid, SIGKILL)
         }
     }
 

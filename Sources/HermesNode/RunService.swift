@@ -24,6 +24,8 @@ final class RunService: @unchecked Sendable {
     private let isOver = Alarm()
     private let processKeeper: keeper
     private let lostPeer = Mutex<Int?>(nil)
+    /// Why the node ends this run.
+    private let endCause = Mutex<String?>(nil)
     private var hostNames: [String] = []
     private var node: EmbeddedNode?
     /// The node, for the other threads.
@@ -94,7 +96,7 @@ final class RunService: @unchecked Sendable {
         listenToNode()
         pthread_join(frames, nil)
         pthread_join(watching, nil)
-        link.close()
+        link.close(lingers: true)
         context.close()
         if let path = order.path { unlink(path) }
     }
@@ -111,7 +113,11 @@ final class RunService: @unchecked Sendable {
             guard watched[1].revents != 0 else { continue }
             let messages = channel.receive()
             isNodeThere = messages != nil
-            if messages?.contains(where: { $0.say == "end" }) ?? true { interrupt() }
+            let end = messages?.first { $0.say == "end" }
+            if isNodeThere && end == nil { continue }
+            let cause = isNodeThere ? end?.body(EndRun.self)?.cause : "its hermes-node is gone"
+            if let cause { endCause.withLock { $0 = cause } }
+            interrupt()
         }
     }
 
@@ -144,28 +150,37 @@ final class RunService: @unchecked Sendable {
         } catch let failure as RunFailure {
             report(failure)
         } catch let fault as LinkFault {
-            report(describe(fault))
+            report(describe(fault) as? RunFailure ?? RunFailure(.protocolError, cause: "\(fault)"))
         } catch {
             report(RunFailure(.protocolError, cause: "\(error)"))
         }
     }
 
-    private func describe(_ fault: LinkFault) -> RunFailure {
-        if let peer = lostPeer.withLock({ $0 }) { return lost(peer) }
+    private func describe(_ fault: LinkFault) -> any Error {
+        if isPrepared, let node {
+            // The alarm may be for a module.
+            do { try node.atEdge() } catch { return error }
+        }
         return RunFailure(.refused, host: order.open.host, cause: fault == .alarm ? "was told to end" : "\(fault)")
     }
 
     private func lost(_ peer: Int) -> RunFailure {
         let name = hostNames.indices.contains(peer) ? hostNames[peer] : "desk"
-        return RunFailure(
+        var failure = RunFailure(
             .lost, host: order.open.host, frame: isPrepared ? node.map { $0.frame } : nil,
             cause: peer == 0 ? "lost the coordinator" : "lost its link to host \(name)")
+        failure.peer = peer == 0 ? nil : name
+        return failure
     }
 
     private func report(_ failure: RunFailure) {
         var failure = failure
-        if failure.code == .refused || failure.code == .lost, let peer = lostPeer.withLock({ $0 }) {
-            failure = lost(peer)
+        if failure.code == .refused || failure.code == .lost {
+            if let cause = endCause.withLock({ $0 }) {
+                failure = RunFailure(.lost, host: order.open.host, frame: failure.frame, cause: cause)
+            } else if let peer = lostPeer.withLock({ $0 }) {
+                failure = lost(peer)
+            }
         }
         failure.host = failure.host ?? order.open.host
         if let message = try? ControlMessage("failed", failure) {

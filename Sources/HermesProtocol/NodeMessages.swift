@@ -132,7 +132,13 @@ public struct Refused: Codable, Sendable, Error, CustomStringConvertible {
 /// `end`: ends a run without regard to what its host waits for. Has no answer.
 public struct EndRun: Codable, Sendable {
     public var run: UInt64
-    public init(run: UInt64) { self.run = run }
+    /// Why, where the coordinator does not know.
+    public var cause: String?
+
+    public init(run: UInt64, cause: String? = nil) {
+        self.run = run
+        self.cause = cause
+    }
 }
 
 /// `line`: somebody on a host has something to say to people; from a node, unasked.

@@ -63,6 +63,8 @@ public struct RunFailure: Error, Codable, Sendable, CustomStringConvertible {
     public var code: Code
     public var module: String?
     public var host: String?
+    /// With `lost`, the other end of a link.
+    public var peer: String?
     public var frame: UInt64?
     /// One sentence without the place.
     public var cause: String

@@ -55,7 +55,8 @@ public final class Authenticator: @unchecked Sendable {
         guard request.count >= 6 else { return }
         let isAccepted = accepts(request)
         if !isAccepted {
-            onRefusal(String(decoding: request[3], as: UTF8.self), Self.publicKey(request))
+            let address = String(decoding: request[3], as: UTF8.self)
+            onRefusal(address.hasPrefix("::ffff:") ? String(address.dropFirst(7)) : address, Self.publicKey(request))
         }
         let (code, text) = isAccepted ? ("200", "OK") : ("400", "not accepted")
         socket.send([request[0], request[1], Array(code.utf8), Array(text.utf8), [], []])

@@ -77,7 +77,9 @@ public final class RunLink {
         current.deallocate()
     }
 
-    public func close() {
+    /// - Parameter lingers: what is not sent yet gets half a second.
+    public func close(lingers: Bool) {
+        if !lingers { socket.set(ZMQ_LINGER, 0) }
         socket.close()
         events.socket.close()
     }
