@@ -314,15 +314,15 @@ public final class Fleet: NodeSession, @unchecked Sendable {
             owed -= 1
         }
         let own = desk.slots
-        for slot in collected[0] { table[slot] = own[localSlot(slot)] }
+        for slot in collected[0] { table[slot] = own[localSlot(slot, of: 0)] }
     }
 
-    /// Slots of the desk follow each other as in the registry, module by module.
-    private func localSlot(_ slot: Int) -> Int {
-        var low = 0, high = shares[0].slots.count - 1
+    /// A host's slots follow each other as in the registry.
+    private func localSlot(_ slot: Int, of host: Int) -> Int {
+        var low = 0, high = shares[host].slots.count - 1
         while low < high {
             let middle = (low + high) / 2
-            if shares[0].slots[middle] < slot { low = middle + 1 } else { high = middle }
+            if shares[host].slots[middle] < slot { low = middle + 1 } else { high = middle }
         }
         return low
     }
@@ -330,6 +330,40 @@ public final class Fleet: NodeSession, @unchecked Sendable {
     public func atEdge() throws {
         try desk.atEdge()
         if alarm.isRaised { throw alarmFailure(.alarm) }
+    }
+
+    public func sample(_ slots: [Int]) throws -> [UInt64] {
+        var found: [Int: UInt64] = [:]
+        for (host, wanted) in byHost(slots) {
+            let local = wanted.map { localSlot($0, of: host) }
+            if host == 0 {
+                for (slot, bits) in zip(wanted, try desk.sample(local)) { found[slot] = bits }
+                continue
+            }
+            try say("sample", StartValues(slots: local), to: host)
+            try awaitAnswer("values", of: [host]) { _, message in
+                for (slot, bits) in zip(wanted, message.body(StartValues.self)?.bits ?? []) { found[slot] = bits }
+            }
+        }
+        return slots.map { found[$0] ?? 0 }
+    }
+
+    public func write(_ values: [(slot: Int, bits: UInt64)]) throws {
+        for (host, slots) in byHost(values.map(\.slot)) {
+            let own = values.filter { slots.contains($0.slot) }.map {
+                (slot: localSlot($0.slot, of: host), bits: $0.bits)
+            }
+            if host == 0 {
+                try desk.write(own)
+            } else {
+                // Ahead of the step that the values are meant for, on the same link.
+                try say("write", StartValues(slots: own.map(\.slot), bits: own.map(\.bits)), to: host)
+            }
+        }
+    }
+
+    private func byHost(_ slots: [Int]) -> [Int: [Int]] {
+        Dictionary(grouping: slots) { plan!.modules[plan!.registry.signals[$0].module].host }
     }
 
     public var slots: UnsafePointer<UInt64> { UnsafePointer(table) }
@@ -414,7 +448,13 @@ public final class Fleet: NodeSession, @unchecked Sendable {
     }
 
     private func awaitAll(_ what: String, _ take: (Int, ControlMessage) throws -> Void) throws {
-        var owed = Set(1..<directory.count)
+        try awaitAnswer(what, of: Set(1..<directory.count), take)
+    }
+
+    private func awaitAnswer(
+        _ what: String, of hosts: Set<Int>, _ take: (Int, ControlMessage) throws -> Void
+    ) throws {
+        var owed = hosts
         while !owed.isEmpty {
             let (host, header, payload) = try word()
             guard header.kind == .control, let message = ControlMessage(payload) else { continue }

@@ -60,6 +60,8 @@ public final class EmbeddedNode: LinkedNode {
     private var haveFreeScriptsBeenTold = false
     private let isAbandoned = Atomic<Bool>(false)
     private var overrides: [(slot: Int, bits: UInt64)] = []
+    /// What the coordinator wrote since the last frame.
+    private var written: [(slot: Int, bits: UInt64)] = []
 
     /// - Parameters:
     ///   - simulation: with only this host's modules.
@@ -275,15 +277,22 @@ public final class EmbeddedNode: LinkedNode {
     /// The last completed frame.
     public var frame: UInt64 { segment?.frame ?? 0 }
 
-    /// A value from outside, at a frame edge.
-    func write(slot: Int, bits: UInt64) {
-        if (0..<segment!.signalCount).contains(slot) { segment!.slots[slot] = bits }
+    public func sample(_ slots: [Int]) -> [UInt64] {
+        slots.map { (0..<segment!.signalCount).contains($0) ? segment!.slots[$0] : 0 }
+    }
+
+    public func write(_ values: [(slot: Int, bits: UInt64)]) {
+        written += values.filter { (0..<segment!.signalCount).contains($0.slot) }
     }
 
     /// - Parameter appliesWrites: false within a run of granted frames.
     func step(frame: UInt64, appliesWrites: Bool) throws {
         // Not earlier: until the step begins, everybody who looks sees the completed frame and nothing else.
-        if appliesWrites { segment!.applyWrites() }
+        if appliesWrites {
+            segment!.applyWrites()
+            for (slot, bits) in written { segment!.slots[slot] = bits }
+            if !written.isEmpty { written.removeAll() }
+        }
         do {
             try executor!.run(frame: frame)
         } catch .loss {
