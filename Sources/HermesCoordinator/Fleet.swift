@@ -63,6 +63,8 @@ public final class Fleet: NodeSession, @unchecked Sendable {
     private var shares: [HostShare] = []
     /// For each host the signals it sends with every done, by index in the registry.
     private var collected: [[Int]] = []
+    /// Whose done is awaited, by host.
+    private var owing: [Bool] = []
     private var table = UnsafeMutablePointer<UInt64>.allocate(capacity: 1)
 
     /// - Parameters:
@@ -251,9 +253,12 @@ public final class Fleet: NodeSession, @unchecked Sendable {
             let local = Dictionary(
                 shares[host].slots.enumerated().map { ($1, $0) }, uniquingKeysWith: { first, _ in first })
             try say(
-                "prepare", ShareMessage(shares[host], collected: collected[host].compactMap { local[$0] }), to: host)
+                "prepare",
+                ShareMessage(
+                    shares[host], collected: collected[host].compactMap { local[$0] },
+                    longestStepSeconds: longestStepSeconds), to: host)
         }
-        try desk.prepare(shares[0], link: link)
+        try desk.prepare(shares[0], link: link, longestStepSeconds: longestStepSeconds)
         try awaitAll("ok") { _, _ in }
     }
 
@@ -295,6 +300,8 @@ public final class Fleet: NodeSession, @unchecked Sendable {
     private func collect(frame: UInt64) throws {
         let epoch = desk.epoch
         var owed = directory.count - 1
+        owing = collected.map { _ in true }
+        owing[0] = false
         while owed > 0 {
             let (host, header, values) = try word()
             guard header.kind == .done else {
@@ -312,6 +319,7 @@ public final class Fleet: NodeSession, @unchecked Sendable {
                 table[slot] = UInt64(littleEndian: values.loadUnaligned(fromByteOffset: column * 8, as: UInt64.self))
             }
             owed -= 1
+            owing[host] = false
         }
         let own = desk.slots
         for slot in collected[0] { table[slot] = own[localSlot(slot, of: 0)] }
@@ -469,10 +477,32 @@ public final class Fleet: NodeSession, @unchecked Sendable {
 
     private func word() throws -> (peer: Int, header: FrameHeader, payload: UnsafeRawBufferPointer) {
         do throws(LinkFault) {
-            return try link!.nextWord()!
+            let half = deadline(after: patienceSeconds / 2)
+            if let word = try link!.nextWord(until: half) { return word }
+            settings.warning("waiting for \(whoOwes), frame \(frame)")
+            if let word = try link!.nextWord(until: deadline(after: patienceSeconds / 2)) { return word }
         } catch {
             throw alarmFailure(error)
         }
+        throw RunFailure(
+            .timeout, frame: hasStaged ? frame : nil,
+            cause: "nothing was heard of \(whoOwes) for \(Int(patienceSeconds)) s")
+    }
+
+    /// Hosts watch their modules' time-outs themselves; this is for one that lives and does not even do that.
+    private var patienceSeconds: Double {
+        longestStepSeconds == 0 ? 0 : max(longestStepSeconds, 60) * Double(simulation.execution.schedule.count + 1)
+    }
+
+    /// How long a step may take on any host; 0 for ever.
+    private var longestStepSeconds: Double {
+        let all = simulation.modules.map { $0.stepTimeoutSeconds ?? simulation.execution.stepTimeoutSeconds }
+        return all.contains(0) ? 0 : all.max() ?? 0
+    }
+
+    private var whoOwes: String {
+        let names = owing.indices.filter { owing[$0] }.map { "host \(directory.name($0))" }
+        return names.isEmpty ? "the other hosts" : names.joined(separator: ", ")
     }
 
     /// A word nobody waited for: the only one there is says that a host has failed.
@@ -558,6 +588,8 @@ public final class Fleet: NodeSession, @unchecked Sendable {
             return RunFailure(.protocolError, cause: "the run was interrupted for no known reason")
         case .protocolError(let peer, let cause):
             return RunFailure(.protocolError, host: directory.name(peer), cause: cause)
+        case .silent(let peer, _):
+            return RunFailure(.timeout, host: directory.name(peer), cause: "does not answer")
         case .unreachable(let peer):
             return RunFailure(.lost, host: directory.name(peer), cause: "can't be reached any more")
         }

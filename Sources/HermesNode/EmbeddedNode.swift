@@ -176,10 +176,10 @@ public final class EmbeddedNode: LinkedNode {
         return try decode(bytes)
     }
 
-    public func prepare(_ plan: Plan) throws { try prepare(HostShare(whole: plan), link: nil) }
+    public func prepare(_ plan: Plan) throws { try prepare(HostShare(whole: plan), link: nil, longestStepSeconds: 0) }
 
     /// - Parameter link: to the other hosts, where there are any.
-    public func prepare(_ share: HostShare, link: RunLink?) throws {
+    public func prepare(_ share: HostShare, link: RunLink?, longestStepSeconds: Double) throws {
         let plan = share.plan
         self.plan = plan
         let name = RunFolder.segmentName(of: simulation.name)
@@ -191,7 +191,16 @@ public final class EmbeddedNode: LinkedNode {
         }
         self.segment = segment
         self.link = link
-        mirror = link.map { SignalMirror($0, share, segment) }
+        mirror = link.map { link in
+            let reporter = reporter
+            // Every phase of another host may take as long as the slowest step; by then that host has said so itself.
+            let patience =
+                longestStepSeconds == 0 ? 0 : max(longestStepSeconds, Self.startSeconds) * Double(plan.phases.count + 1)
+            return SignalMirror(link, share, segment, patienceSeconds: patience) { peer, frame in
+                reporter.warning(
+                    "waiting for host \((plan.hosts[peer]) ?? "desk"), whose values of frame \(frame) are due")
+            }
+        }
         for index in recordOrder {
             // A module can have announced before the keeper's word of its start is read.
             let pid = try awaitRecord(index, doing: "start") { $0.pid != 0 ? $0.pid : nil }
@@ -556,6 +565,10 @@ public final class EmbeddedNode: LinkedNode {
             return RunFailure(.refused, host: hostName, frame: frame, cause: "was told to end")
         case .protocolError(let peer, let cause):
             return RunFailure(.protocolError, host: peerName(peer), frame: frame, cause: cause)
+        case .silent(let peer, let seconds):
+            return RunFailure(
+                .timeout, host: peerName(peer), frame: frame,
+                cause: "has not sent its values within \(shortest(seconds)) s")
         case .unreachable(let peer):
             return RunFailure(
                 .lost, host: hostName, frame: frame, cause: "lost its link to host \(peerName(peer))")

@@ -318,7 +318,7 @@ final class RunService: @unchecked Sendable {
                 .protocolError, cause: "was given a share of the plan that does not fit together: \(error)")
         }
         collected = message.collected
-        try node!.prepare(share, link: link)
+        try node!.prepare(share, link: link, longestStepSeconds: message.longestStepSeconds)
         isPrepared = true
     }
 
