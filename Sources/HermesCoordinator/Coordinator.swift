@@ -21,6 +21,7 @@ public final class Coordinator: @unchecked Sendable {
     public let progress = RunProgress()
     private let feed: FrameFeed
     public let mailbox: CommandMailbox
+    private let visits = EdgeVisits()
     private let node: any NodeSession
     private let options: Options
     private let observers: [any FrameObserver]
@@ -51,6 +52,33 @@ public final class Coordinator: @unchecked Sendable {
     /// The plan, once every module has announced.
     public var plan: Plan? { planned.withLock { $0 } }
     public var moduleStates: [(name: String, state: ModuleState)] { node.moduleStates }
+
+    /// Values of one frame, by index in the registry. `reply` comes once, from another thread; with nil when the run is over.
+    public func sample(
+        _ slots: [Int], reply: @escaping @Sendable (_ frame: UInt64, Result<[UInt64], RunFailure>?) -> Void
+    ) {
+        visit { node, frame in reply(frame, node.map { node in Self.attempt { try node.sample(slots) } }) }
+    }
+
+    /// Values the next frame begins with, all together.
+    public func write(
+        _ values: [(slot: Int, bits: UInt64)],
+        reply: @escaping @Sendable (_ frame: UInt64, Result<Void, RunFailure>?) -> Void
+    ) {
+        visit { node, frame in reply(frame, node.map { node in Self.attempt { try node.write(values) } }) }
+    }
+
+    private func visit(_ body: @escaping EdgeVisits.Visit) {
+        if visits.post(body) { node.raiseAttention() } else { body(nil, progress.frame) }
+    }
+
+    private static func attempt<Value>(_ body: () throws -> Value) -> Result<Value, RunFailure> {
+        do {
+            return .success(try body())
+        } catch {
+            return .failure(error as? RunFailure ?? RunFailure(.protocolError, cause: "\(error)"))
+        }
+    }
 
     /// Each frame that completes from now on, in order, until the run is over. Nothing a reader does holds up a frame: one
     /// that falls more than `buffering` frames behind loses the oldest. From any thread, any number of times.
@@ -106,6 +134,7 @@ public final class Coordinator: @unchecked Sendable {
         } else if let loss {
             (outcome, failure) = (.failed, failure ?? loss)
         }
+        visits.close(frame: frames)
         mailbox.close(failure.map { "the simulation failed: \($0)" } ?? "the simulation has ended", frame: frames)
         if let configurationError { throw configurationError }
         return summary(
@@ -150,7 +179,8 @@ public final class Coordinator: @unchecked Sendable {
         progress.isPaused = state.isPaused
         progress.stagedNanoseconds = monotonicNow()
         return FrameScheduler(
-            node: node, observers: observers, mailbox: mailbox, progress: progress, plan: plan, state: state)
+            node: node, observers: observers, mailbox: mailbox, visits: visits, progress: progress, plan: plan,
+            state: state)
     }
 
     private func throwIfInterrupted() throws {

@@ -63,6 +63,8 @@ public final class Fleet: NodeSession, @unchecked Sendable {
     private var shares: [HostShare] = []
     /// For each host the signals it sends with every done, by index in the registry.
     private var collected: [[Int]] = []
+    /// Whose done is awaited, by host.
+    private var owing: [Bool] = []
     private var table = UnsafeMutablePointer<UInt64>.allocate(capacity: 1)
 
     /// - Parameters:
@@ -251,9 +253,12 @@ public final class Fleet: NodeSession, @unchecked Sendable {
             let local = Dictionary(
                 shares[host].slots.enumerated().map { ($1, $0) }, uniquingKeysWith: { first, _ in first })
             try say(
-                "prepare", ShareMessage(shares[host], collected: collected[host].compactMap { local[$0] }), to: host)
+                "prepare",
+                ShareMessage(
+                    shares[host], collected: collected[host].compactMap { local[$0] },
+                    longestStepSeconds: longestStepSeconds), to: host)
         }
-        try desk.prepare(shares[0], link: link)
+        try desk.prepare(shares[0], link: link, longestStepSeconds: longestStepSeconds)
         try awaitAll("ok") { _, _ in }
     }
 
@@ -295,6 +300,8 @@ public final class Fleet: NodeSession, @unchecked Sendable {
     private func collect(frame: UInt64) throws {
         let epoch = desk.epoch
         var owed = directory.count - 1
+        owing = collected.map { _ in true }
+        owing[0] = false
         while owed > 0 {
             let (host, header, values) = try word()
             guard header.kind == .done else {
@@ -312,17 +319,18 @@ public final class Fleet: NodeSession, @unchecked Sendable {
                 table[slot] = UInt64(littleEndian: values.loadUnaligned(fromByteOffset: column * 8, as: UInt64.self))
             }
             owed -= 1
+            owing[host] = false
         }
         let own = desk.slots
-        for slot in collected[0] { table[slot] = own[localSlot(slot)] }
+        for slot in collected[0] { table[slot] = own[localSlot(slot, of: 0)] }
     }
 
-    /// Slots of the desk follow each other as in the registry, module by module.
-    private func localSlot(_ slot: Int) -> Int {
-        var low = 0, high = shares[0].slots.count - 1
+    /// A host's slots follow each other as in the registry.
+    private func localSlot(_ slot: Int, of host: Int) -> Int {
+        var low = 0, high = shares[host].slots.count - 1
         while low < high {
             let middle = (low + high) / 2
-            if shares[0].slots[middle] < slot { low = middle + 1 } else { high = middle }
+            if shares[host].slots[middle] < slot { low = middle + 1 } else { high = middle }
         }
         return low
     }
@@ -330,6 +338,40 @@ public final class Fleet: NodeSession, @unchecked Sendable {
     public func atEdge() throws {
         try desk.atEdge()
         if alarm.isRaised { throw alarmFailure(.alarm) }
+    }
+
+    public func sample(_ slots: [Int]) throws -> [UInt64] {
+        var found: [Int: UInt64] = [:]
+        for (host, wanted) in byHost(slots) {
+            let local = wanted.map { localSlot($0, of: host) }
+            if host == 0 {
+                for (slot, bits) in zip(wanted, try desk.sample(local)) { found[slot] = bits }
+                continue
+            }
+            try say("sample", StartValues(slots: local), to: host)
+            try awaitAnswer("values", of: [host]) { _, message in
+                for (slot, bits) in zip(wanted, message.body(StartValues.self)?.bits ?? []) { found[slot] = bits }
+            }
+        }
+        return slots.map { found[$0] ?? 0 }
+    }
+
+    public func write(_ values: [(slot: Int, bits: UInt64)]) throws {
+        for (host, slots) in byHost(values.map(\.slot)) {
+            let own = values.filter { slots.contains($0.slot) }.map {
+                (slot: localSlot($0.slot, of: host), bits: $0.bits)
+            }
+            if host == 0 {
+                try desk.write(own)
+            } else {
+                // Ahead of the step that the values are meant for, on the same link.
+                try say("write", StartValues(slots: own.map(\.slot), bits: own.map(\.bits)), to: host)
+            }
+        }
+    }
+
+    private func byHost(_ slots: [Int]) -> [Int: [Int]] {
+        Dictionary(grouping: slots) { plan!.modules[plan!.registry.signals[$0].module].host }
     }
 
     public var slots: UnsafePointer<UInt64> { UnsafePointer(table) }
@@ -414,7 +456,13 @@ public final class Fleet: NodeSession, @unchecked Sendable {
     }
 
     private func awaitAll(_ what: String, _ take: (Int, ControlMessage) throws -> Void) throws {
-        var owed = Set(1..<directory.count)
+        try awaitAnswer(what, of: Set(1..<directory.count), take)
+    }
+
+    private func awaitAnswer(
+        _ what: String, of hosts: Set<Int>, _ take: (Int, ControlMessage) throws -> Void
+    ) throws {
+        var owed = hosts
         while !owed.isEmpty {
             let (host, header, payload) = try word()
             guard header.kind == .control, let message = ControlMessage(payload) else { continue }
@@ -429,10 +477,32 @@ public final class Fleet: NodeSession, @unchecked Sendable {
 
     private func word() throws -> (peer: Int, header: FrameHeader, payload: UnsafeRawBufferPointer) {
         do throws(LinkFault) {
-            return try link!.nextWord()!
+            let half = deadline(after: patienceSeconds / 2)
+            if let word = try link!.nextWord(until: half) { return word }
+            settings.warning("waiting for \(whoOwes), frame \(frame)")
+            if let word = try link!.nextWord(until: deadline(after: patienceSeconds / 2)) { return word }
         } catch {
             throw alarmFailure(error)
         }
+        throw RunFailure(
+            .timeout, frame: hasStaged ? frame : nil,
+            cause: "nothing was heard of \(whoOwes) for \(Int(patienceSeconds)) s")
+    }
+
+    /// Hosts watch their modules' time-outs themselves; this is for one that lives and does not even do that.
+    private var patienceSeconds: Double {
+        longestStepSeconds == 0 ? 0 : max(longestStepSeconds, 60) * Double(simulation.execution.schedule.count + 1)
+    }
+
+    /// How long a step may take on any host; 0 for ever.
+    private var longestStepSeconds: Double {
+        let all = simulation.modules.map { $0.stepTimeoutSeconds ?? simulation.execution.stepTimeoutSeconds }
+        return all.contains(0) ? 0 : all.max() ?? 0
+    }
+
+    private var whoOwes: String {
+        let names = owing.indices.filter { owing[$0] }.map { "host \(directory.name($0))" }
+        return names.isEmpty ? "the other hosts" : names.joined(separator: ", ")
     }
 
     /// A word nobody waited for: the only one there is says that a host has failed.
@@ -518,6 +588,8 @@ public final class Fleet: NodeSession, @unchecked Sendable {
             return RunFailure(.protocolError, cause: "the run was interrupted for no known reason")
         case .protocolError(let peer, let cause):
             return RunFailure(.protocolError, host: directory.name(peer), cause: cause)
+        case .silent(let peer, _):
+            return RunFailure(.timeout, host: directory.name(peer), cause: "does not answer")
         case .unreachable(let peer):
             return RunFailure(.lost, host: directory.name(peer), cause: "can't be reached any more")
         }

@@ -9,6 +9,7 @@ struct FrameScheduler {
     let node: any NodeSession
     let observers: [any FrameObserver]
     let mailbox: CommandMailbox
+    let visits: EdgeVisits
     let progress: RunProgress
     let plan: Plan
     var state: RunState
@@ -20,13 +21,15 @@ struct FrameScheduler {
     private var awaitedFrame = UInt64.max
 
     init(
-        node: any NodeSession, observers: [any FrameObserver], mailbox: CommandMailbox, progress: RunProgress,
+        node: any NodeSession, observers: [any FrameObserver], mailbox: CommandMailbox, visits: EdgeVisits,
+        progress: RunProgress,
         plan: Plan,
         state: RunState
     ) {
         self.node = node
         self.observers = observers
         self.mailbox = mailbox
+        self.visits = visits
         self.progress = progress
         self.plan = plan
         self.state = state
@@ -104,6 +107,7 @@ struct FrameScheduler {
     private mutating func attend() throws {
         attentionSeen = node.attention
         try node.atEdge()
+        visits.make(node, frame: state.frame)
         for (command, ticket) in mailbox.take() {
             // What was asked after a reset is meant for the epoch that it opens.
             if state.next == .reset && command != .stop { continue }

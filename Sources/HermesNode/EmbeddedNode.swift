@@ -60,6 +60,8 @@ public final class EmbeddedNode: LinkedNode {
     private var haveFreeScriptsBeenTold = false
     private let isAbandoned = Atomic<Bool>(false)
     private var overrides: [(slot: Int, bits: UInt64)] = []
+    /// What the coordinator wrote since the last frame.
+    private var written: [(slot: Int, bits: UInt64)] = []
 
     /// - Parameters:
     ///   - simulation: with only this host's modules.
@@ -174,10 +176,10 @@ public final class EmbeddedNode: LinkedNode {
         return try decode(bytes)
     }
 
-    public func prepare(_ plan: Plan) throws { try prepare(HostShare(whole: plan), link: nil) }
+    public func prepare(_ plan: Plan) throws { try prepare(HostShare(whole: plan), link: nil, longestStepSeconds: 0) }
 
     /// - Parameter link: to the other hosts, where there are any.
-    public func prepare(_ share: HostShare, link: RunLink?) throws {
+    public func prepare(_ share: HostShare, link: RunLink?, longestStepSeconds: Double) throws {
         let plan = share.plan
         self.plan = plan
         let name = RunFolder.segmentName(of: simulation.name)
@@ -189,7 +191,16 @@ public final class EmbeddedNode: LinkedNode {
         }
         self.segment = segment
         self.link = link
-        mirror = link.map { SignalMirror($0, share, segment) }
+        mirror = link.map { link in
+            let reporter = reporter
+            // Every phase of another host may take as long as the slowest step; by then that host has said so itself.
+            let patience =
+                longestStepSeconds == 0 ? 0 : max(longestStepSeconds, Self.startSeconds) * Double(plan.phases.count + 1)
+            return SignalMirror(link, share, segment, patienceSeconds: patience) { peer, frame in
+                reporter.warning(
+                    "waiting for host \((plan.hosts[peer]) ?? "desk"), whose values of frame \(frame) are due")
+            }
+        }
         for index in recordOrder {
             // A module can have announced before the keeper's word of its start is read.
             let pid = try awaitRecord(index, doing: "start") { $0.pid != 0 ? $0.pid : nil }
@@ -275,15 +286,22 @@ public final class EmbeddedNode: LinkedNode {
     /// The last completed frame.
     public var frame: UInt64 { segment?.frame ?? 0 }
 
-    /// A value from outside, at a frame edge.
-    func write(slot: Int, bits: UInt64) {
-        if (0..<segment!.signalCount).contains(slot) { segment!.slots[slot] = bits }
+    public func sample(_ slots: [Int]) -> [UInt64] {
+        slots.map { (0..<segment!.signalCount).contains($0) ? segment!.slots[$0] : 0 }
+    }
+
+    public func write(_ values: [(slot: Int, bits: UInt64)]) {
+        written += values.filter { (0..<segment!.signalCount).contains($0.slot) }
     }
 
     /// - Parameter appliesWrites: false within a run of granted frames.
     func step(frame: UInt64, appliesWrites: Bool) throws {
         // Not earlier: until the step begins, everybody who looks sees the completed frame and nothing else.
-        if appliesWrites { segment!.applyWrites() }
+        if appliesWrites {
+            segment!.applyWrites()
+            for (slot, bits) in written { segment!.slots[slot] = bits }
+            if !written.isEmpty { written.removeAll() }
+        }
         do {
             try executor!.run(frame: frame)
         } catch .loss {
@@ -547,6 +565,10 @@ public final class EmbeddedNode: LinkedNode {
             return RunFailure(.refused, host: hostName, frame: frame, cause: "was told to end")
         case .protocolError(let peer, let cause):
             return RunFailure(.protocolError, host: peerName(peer), frame: frame, cause: cause)
+        case .silent(let peer, let seconds):
+            return RunFailure(
+                .timeout, host: peerName(peer), frame: frame,
+                cause: "has not sent its values within \(shortest(seconds)) s")
         case .unreachable(let peer):
             return RunFailure(
                 .lost, host: hostName, frame: frame, cause: "lost its link to host \(peerName(peer))")

@@ -229,17 +229,13 @@ final class RunService: @unchecked Sendable {
         case "show":
             let state: ShowState = try body(message)
             node!.show(state.isPaused ? .paused : .running)
-        case "set":
+        case "write":
             let values: StartValues = try body(message)
-            for (slot, bits) in zip(values.slots, values.bits) { node!.write(slot: slot, bits: bits) }
-            try answer(message)
+            node!.write(zip(values.slots, values.bits).map { (slot: $0, bits: $1) })
         case "sample":
             let wanted: StartValues = try body(message)
-            let slots = node!.slots
-            let bits = wanted.slots.map { collectedRange.contains($0) ? slots[$0] : 0 }
-            try link.send(
-                ControlMessage("values", id: message.id, StartValues(slots: wanted.slots, bits: bits)),
-                to: Self.coordinator)
+            let values = StartValues(slots: wanted.slots, bits: node!.sample(wanted.slots))
+            try link.send(ControlMessage("values", id: message.id, values), to: Self.coordinator)
         case "terminate":
             let how: Terminate = try body(message)
             if let node {
@@ -261,8 +257,6 @@ final class RunService: @unchecked Sendable {
         return true
     }
     private var hasEnded = false
-    private var collectedRange: Range<Int> { 0..<signalCount }
-    private var signalCount = 0
 
     private func body<Body: Codable>(_ message: ControlMessage) throws -> Body {
         guard let body = message.body(Body.self) else {
@@ -324,8 +318,7 @@ final class RunService: @unchecked Sendable {
                 .protocolError, cause: "was given a share of the plan that does not fit together: \(error)")
         }
         collected = message.collected
-        signalCount = share.plan.registry.signals.count
-        try node!.prepare(share, link: link)
+        try node!.prepare(share, link: link, longestStepSeconds: message.longestStepSeconds)
         isPrepared = true
     }
 

@@ -11,9 +11,20 @@ struct SignalMirror {
     private let share: HostShare
     private let inbox: UnsafeMutablePointer<UInt64>
     private let outbox: UnsafeMutablePointer<UInt64>
+    /// Seconds a peer that lives may take; its own time-outs come first, so that it is the last to be blamed.
+    private let patienceSeconds: Double
+    private let warn: (_ peer: Int, _ frame: UInt64) -> Void
 
-    init(_ link: RunLink, _ share: HostShare, _ segment: Segment) {
+    /// - Parameters:
+    ///   - patienceSeconds: 0 for ever.
+    ///   - warn: told at half of it.
+    init(
+        _ link: RunLink, _ share: HostShare, _ segment: Segment, patienceSeconds: Double,
+        warn: @escaping (_ peer: Int, _ frame: UInt64) -> Void
+    ) {
         self.link = link
+        self.patienceSeconds = patienceSeconds
+        self.warn = warn
         self.share = share
         inbox = segment.inbox
         outbox = segment.outbox
@@ -28,9 +39,21 @@ struct SignalMirror {
                 to: part.peer, payload: UnsafeRawBufferPointer(start: outbox + part.offset, count: part.count * 8))
         }
         for part in share.receives[phase] {
-            let values = try link.nextMirror(
-                from: part.peer, epoch: epoch, frame: frame, phase: part.phase, count: part.count)
+            let values = try receive(part, frame, epoch)
             memcpy(inbox + part.offset, values.baseAddress!, part.count * 8)
         }
+    }
+
+    private func receive(
+        _ part: HostShare.Part, _ frame: UInt64, _ epoch: UInt32
+    ) throws(LinkFault) -> UnsafeRawBufferPointer {
+        for half in 1...2 {
+            let values = try link.nextMirror(
+                from: part.peer, epoch: epoch, frame: frame, phase: part.phase, count: part.count,
+                until: deadline(after: patienceSeconds / 2))
+            if let values { return values }
+            if half == 1 { warn(part.peer, frame) }
+        }
+        throw .silent(peer: part.peer, seconds: patienceSeconds)
     }
 }

@@ -21,6 +21,10 @@ public protocol NodeSession: AnyObject {
     /// Answers outsiders who want the values of one frame.
     /// - Throws: `RunFailure` when a module was lost since the last frame.
     func atEdge() throws
+    /// Values of the last completed frame, by index in the registry; between frames.
+    func sample(_ slots: [Int]) throws -> [UInt64]
+    /// What the next frame begins with, all of it together; between frames.
+    func write(_ values: [(slot: Int, bits: UInt64)]) throws
     /// Ends the modules in order and waits until they are gone. `hurried` after a failure: those that hang get no second
     /// chance.
     func terminate(hurried: Bool)

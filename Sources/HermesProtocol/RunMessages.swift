@@ -76,7 +76,8 @@ public struct Announced: Codable, Sendable {
     public var modules: [Entry]
 }
 
-/// `stage` and `reset`: values over the modules' own, by slot of the host.
+/// `stage`: values over the modules' own; `write`: what the next frame begins with; `sample` and its answer `values`: what
+/// somebody wants to see. By slot of the host.
 public struct StartValues: Codable, Sendable {
     public var slots: [Int]
     public var bits: [UInt64]

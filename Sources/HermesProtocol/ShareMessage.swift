@@ -51,8 +51,11 @@ public struct ShareMessage: Codable, Sendable {
     public var receives: [[Int]]
     /// Slots whose values go with every done, in this order.
     public var collected: [Int]
+    /// How long a step may take on any host, in seconds; 0 for ever.
+    public var longestStepSeconds: Double
 
-    public init(_ share: HostShare, collected: [Int]) {
+    public init(_ share: HostShare, collected: [Int], longestStepSeconds: Double) {
+        self.longestStepSeconds = longestStepSeconds
         let plan = share.plan
         host = share.host
         simulation = plan.simulationName

@@ -4,5 +4,6 @@ import HermesProtocol
 /// A node in the coordinator's own process that mirrors signals with other hosts.
 public protocol LinkedNode: NodeSession {
     /// `prepare` with only this host's share; `link` leads to the others.
-    func prepare(_ share: HostShare, link: RunLink?) throws
+    /// - Parameter longestStepSeconds: how long a step may take on any host; 0 for ever.
+    func prepare(_ share: HostShare, link: RunLink?, longestStepSeconds: Double) throws
 }

@@ -13,6 +13,8 @@ public enum LinkFault: Error, Sendable, Equatable {
     case protocolError(peer: Int, cause: String)
     /// A peer can't be reached.
     case unreachable(peer: Int)
+    /// A peer lives, but what was due has not come.
+    case silent(peer: Int, seconds: Double)
 }
 
 /// One participant's end of the links of a run: to the coordinator and to the hosts it mirrors with. One socket carries all
@@ -180,14 +182,14 @@ public final class RunLink {
     // MARK: Receiving
 
     /// The next mirror of a peer, which must be of this epoch, frame and phase; older epochs' are dropped. The values are
-    /// valid until the next call.
+    /// valid until the next call. Nil at the deadline (CLOCK_MONOTONIC nanoseconds).
     public func nextMirror(
-        from peer: Int, epoch: UInt32, frame: UInt64, phase: Int, count: Int
-    ) throws(LinkFault) -> UnsafeRawBufferPointer {
+        from peer: Int, epoch: UInt32, frame: UInt64, phase: Int, count: Int, until deadline: UInt64
+    ) throws(LinkFault) -> UnsafeRawBufferPointer? {
         while true {
             while mirrors[peer].isEmpty {
                 if urgentWords > 0 { throw .interrupted }
-                _ = try pump(until: .max)
+                guard try pump(until: deadline) else { return nil }
             }
             mirrors[peer].takeFirst(into: current)
             let bytes = UnsafeRawBufferPointer(start: zmq_msg_data(current), count: zmq_msg_size(current))

@@ -27,7 +27,8 @@ private final class Stage: @unchecked Sendable {
             ScriptedNode.simulation, announcements: [Announcement(signals: node.announced)]
         ).plan
         return FrameScheduler(
-            node: node, observers: [observer], mailbox: mailbox, progress: progress, plan: plan,
+            node: node, observers: [observer], mailbox: mailbox, visits: EdgeVisits(),
+            progress: progress, plan: plan,
             state: RunState(mode: mode, lastFrame: lastFrame))
     }
 

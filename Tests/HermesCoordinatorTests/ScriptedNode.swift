@@ -70,6 +70,10 @@ final class ScriptedNode: NodeSession, @unchecked Sendable {
         note(.stage)
         self.overrides = overrides
     }
+    func sample(_ slots: [Int]) -> [UInt64] { slots.map { memory[$0] } }
+    func write(_ values: [(slot: Int, bits: UInt64)]) {
+        for (slot, bits) in values { memory[slot] = bits }
+    }
     func step(frame: UInt64) throws {
         note(.step(frame))
         // A run that nobody ends must end in a failed test.

@@ -28,7 +28,7 @@ struct Get: ParsableCommand {
 
     func run() throws {
         let words = NamedWords(words)
-        let live = try LiveSignals(of: RunningSimulation.find(words.name))
+        let live = try LiveSignals.of(RunningSimulation.find(words.name))
         let signals = try live.signals(matching: words.rest)
         let values = try live.sample(signals)
         let sample = SignalSample(

@@ -37,7 +37,7 @@ struct ListSignals: ParsableCommand {
         let console = Console()
         guard isConfiguration else {
             let words = NamedWords(words)
-            let live = try LiveSignals(of: RunningSimulation.find(words.name))
+            let live = try LiveSignals.of(RunningSimulation.find(words.name))
             let signals = try words.rest.isEmpty ? live.all : live.signals(matching: words.rest)
             return show(live.name, signals.map(\.listing), console)
         }

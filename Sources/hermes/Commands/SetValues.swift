@@ -36,7 +36,7 @@ struct SetValues: ParsableCommand {
 
     func run() throws {
         let words = NamedWords(words)
-        let live = try LiveSignals(of: RunningSimulation.find(words.name))
+        let live = try LiveSignals.of(RunningSimulation.find(words.name))
         try live.set(
             words.rest.compactMap { Assignment($0) }.map { assignment in
                 let signal = try live.signal(named: assignment.signal)

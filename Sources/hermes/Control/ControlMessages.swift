@@ -3,12 +3,20 @@ import HermesModel
 
 /// One line of JSON to `control.sock`.
 struct ControlRequest: Codable, Sendable {
-    enum Command: String, Codable, Sendable { case status, pause, resume, step, reset, stop, mode }
+    enum Command: String, Codable, Sendable {
+        case status, pause, resume, step, reset, stop, mode
+        /// For runs over several hosts, whose signals are in no one segment.
+        case signals, sample, write
+    }
     var command: Command
     /// Frames, with `step`.
     var count: UInt64?
     /// With `mode`.
     var mode: Execution.Mode?
+    /// With `sample` and `write`: indices in what `signals` answered.
+    var slots: [Int]?
+    /// With `write`.
+    var bits: [UInt64]?
 }
 
 /// One line of JSON back.
@@ -18,6 +26,8 @@ struct ControlReply: Codable, Sendable {
     /// The frame at which the command took effect.
     var frame: UInt64?
     var status: RunStatus?
+    var signals: [SignalListing]?
+    var bits: [UInt64]?
 }
 
 /// What `hermes status` shows.
@@ -38,5 +48,7 @@ struct RunStatus: Codable, Sendable {
     /// Frames of the whole run, where it has an end.
     var frames: UInt64?
     var pid: Int32
+    /// How many hosts take part.
+    var hosts: Int
     var modules: [Module]
 }

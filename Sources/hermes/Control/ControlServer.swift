@@ -26,8 +26,22 @@ final class ControlServer {
             line.append(UInt8(ascii: "\n"))
             isOpen.withLock { isOpen in
                 guard isOpen else { return }
-                line.withUnsafeBytes { bytes in
-                    _ = Glibc.send(socket, bytes.baseAddress, bytes.count, Int32(MSG_NOSIGNAL) | Int32(MSG_DONTWAIT))
+                line.withUnsafeBytes { Self.send($0, to: socket) }
+            }
+        }
+
+        /// One who does not read is not waited for longer than a second.
+        private static func send(_ bytes: UnsafeRawBufferPointer, to socket: Int32) {
+            var rest = bytes[...]
+            while !rest.isEmpty {
+                let count = Glibc.send(
+                    socket, UnsafeRawBufferPointer(rebasing: rest).baseAddress, rest.count,
+                    Int32(MSG_NOSIGNAL) | Int32(MSG_DONTWAIT))
+                if count > 0 {
+                    rest = rest.dropFirst(count)
+                } else {
+                    var ready = pollfd(fd: socket, events: Int16(POLLOUT), revents: 0)
+                    guard errno == EAGAIN, poll(&ready, 1, 1000) > 0 else { return }
                 }
             }
         }
@@ -40,7 +54,7 @@ final class ControlServer {
         }
     }
 
-    private static let longestRequest = 1 << 16
+    private static let longestRequest = 1 << 24
     private static let mostConnections = 64
 
     private let listener: Int32
@@ -113,6 +127,13 @@ final class ControlServer {
                 ControlReply(
                     error: "the simulation '\(coordinator.simulation.name)' is still staging; try again in a moment"))
         }
+        switch request.command {
+        case .signals:
+            return connection.send(ControlReply(signals: coordinator.plan?.registry.signals.map { SignalListing($0) }))
+        case .sample: return sample(request.slots ?? [], connection)
+        case .write: return write(request, connection)
+        default: break
+        }
         guard let command = command(of: request) else {
             return connection.send(ControlReply(error: "the request lacks its count or mode"))
         }
@@ -134,7 +155,46 @@ final class ControlServer {
         case .stop: .stop
         case .step: .step(count: request.count ?? 1)
         case .mode: request.mode.map { .setMode($0) }
-        case .status: nil
+        case .status, .signals, .sample, .write: nil
+        }
+    }
+
+    private func sample(_ slots: [Int], _ connection: Connection) {
+        let count = coordinator.plan?.registry.signals.count ?? 0
+        coordinator.sample(slots.filter { (0..<count).contains($0) }) { frame, result in
+            switch result {
+            case .success(let bits): connection.send(ControlReply(frame: frame, bits: bits))
+            case .failure(let failure): connection.send(ControlReply(error: failure.description))
+            case nil: connection.send(ControlReply(error: "the simulation has ended"))
+            }
+        }
+    }
+
+    private func write(_ request: ControlRequest, _ connection: Connection) {
+        guard let plan = coordinator.plan, let slots = request.slots, let bits = request.bits, slots.count == bits.count
+        else { return connection.send(ControlReply(error: "the request lacks its values")) }
+        for slot in slots {
+            guard plan.registry.signals.indices.contains(slot) else {
+                return connection.send(ControlReply(error: "there is no such signal"))
+            }
+            let signal = plan.registry.signals[slot]
+            if signal.isWired {
+                return connection.send(ControlReply(error: "'\(signal.name)' can't be set: a wire drives it"))
+            }
+            guard signal.isWritable else {
+                return connection.send(
+                    ControlReply(
+                        error:
+                            "'\(signal.name)' can't be set: it is read-only (list it under signals: with writable: true)"
+                    ))
+            }
+        }
+        coordinator.write(zip(slots, bits).map { (slot: $0, bits: $1) }) { frame, result in
+            switch result {
+            case .success: connection.send(ControlReply(frame: frame))
+            case .failure(let failure): connection.send(ControlReply(error: failure.description))
+            case nil: connection.send(ControlReply(error: "the simulation has ended"))
+            }
         }
     }
 
@@ -146,6 +206,7 @@ final class ControlServer {
             state: !progress.hasStaged ? "staging" : progress.isPaused ? "paused" : "running",
             mode: progress.mode.rawValue, frame: progress.frame, epoch: progress.epoch,
             time: Double(progress.frame) / rate, rateHz: rate, frames: lastFrame, pid: getpid(),
+            hosts: Set(coordinator.simulation.modules.map(\.host)).count,
             modules: coordinator.moduleStates.map { RunStatus.Module(name: $0.name, state: $0.state.rawValue) })
     }
 }

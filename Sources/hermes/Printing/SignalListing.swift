@@ -2,7 +2,7 @@ import HermesModel
 import HermesPlan
 
 /// A signal as `hermes list-signals` shows it.
-struct SignalListing: Comparable {
+struct SignalListing: Comparable, Codable, Sendable {
     var name: String
     var type: SignalType
     var unit: String
