@@ -49,3 +49,14 @@ def test_settings_become_the_command_line():
     # The line that the file offers, with its `#` taken away.
     keys = unit.command(unit.environment(settings.replace('OPTIONS=""\n', "").replace("#OPTIONS=", "OPTIONS=")))
     assert keys == [*shipped, "--key", "/etc/hermes/keys/node", "--accept", "/etc/hermes/accepted"]
+
+
+def test_the_node_keeps_what_it_needs():
+    """Each of these, tightened, starts a node that cannot do its work: systemd-analyze would praise it."""
+    unit = Unit(UNIT.read_text())
+    # Its filter answers openat2 with "not implemented".
+    assert ("Service", "RestrictSUIDSGID") not in unit.values
+    # Would hide the devices that a drop-in opens, deny real-time priorities, and cut off clients in /dev/shm.
+    assert not {key for _, key in unit.values} & {"PrivateDevices", "RestrictRealtime", "PrivateIPC", "RemoveIPC"}
+    # Would kill modules on their way to the safe state when the node has died.
+    assert unit["Service", "KillMode"] == "control-group" and unit["Service", "WatchdogSignal"] == "SIGTERM"
