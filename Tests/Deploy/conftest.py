@@ -49,13 +49,7 @@ def hermes():
 
 
 @pytest.fixture(scope="session")
-def has_node():
-    if not (ROOT / "Sources/hermes-node").is_dir():
-        pytest.skip("NOT RUN: there is no hermes-node in this version")
-
-
-@pytest.fixture(scope="session")
-def hermes_node(has_node):
+def hermes_node():
     return program(HERMES_NODE)
 
 

@@ -93,19 +93,21 @@ def test_as_a_command(keys):
 
 # ---- The batch script -------------------------------------------------------------------------------------------
 
-CONFIG = """\
+NAME = f"deploy-{os.getpid()}"
+
+CONFIG = f"""\
 version: "0.2"
-name: basic_sim
+name: {NAME}
 hosts:
-  rack-1: { endpoint: "tcp://127.0.0.1:7600" }
-  rack-2: { endpoint: "tcp://127.0.0.1:7600" }
+  rack-1: {{ endpoint: "tcp://127.0.0.1:7600" }}
+  rack-2: {{ endpoint: "tcp://127.0.0.1:7600" }}
 modules:
-  injector: { type: script, script: ./inject.py, host: rack-1 }
-  vehicle: { type: process, executable: ./vehicle, host: rack-2 }
+  injector: {{ type: script, script: ./inject.py, host: rack-1 }}
+  vehicle: {{ type: process, executable: ./vehicle, host: rack-2 }}
 wiring:
-  - { src: injector.thrust_command, dst: vehicle.thrust }
-  - { src: vehicle.velocity, dst: injector.velocity }
-execution: { mode: afap, rate_hz: 100.0, end_time: 10.0, schedule: [injector, vehicle] }
+  - {{ src: injector.thrust_command, dst: vehicle.thrust }}
+  - {{ src: vehicle.velocity, dst: injector.velocity }}
+execution: {{ mode: afap, rate_hz: 100.0, end_time: 10.0, schedule: [injector, vehicle] }}
 """
 
 
@@ -151,8 +153,10 @@ class Job:
         return self
 
     def left_nothing(self):
-        """No node, no key, no file beside what was submitted and asked for."""
+        """No node, no module, no segment, no key, no file beside what was submitted and asked for."""
         assert [pid for pid in self.nodes() if Path(f"/proc/{pid}").exists()] == []
+        wait_for(lambda: not modules(), "modules and keepers are gone")
+        assert [path for path in Path("/dev/shm").rglob("*") if NAME in path.name] == []
         assert list(self.secrets.iterdir()) == []
         assert [path.name for path in self.folder.iterdir() if path.name.startswith(".")] == []
 
@@ -170,6 +174,18 @@ def placed_job(job, hermes, hermes_node):
     subprocess.run(["cc", "-O2", "-ffp-contract=off", "-I", ROOT / "include", example / "vehicle.c", LIBRARY / "libhermes.a",
                     "-o", job.folder / "vehicle", "-lpthread", "-ldl", "-lm"], check=True)
     return job
+
+
+def modules():
+    """Processes of this simulation."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit() and f"HERMES_SHM=/hermes_{NAME}".encode() in (entry / "environ").read_bytes():
+                found.append(entry.name)
+        except OSError:
+            pass
+    return found
 
 
 def running(job):
@@ -200,6 +216,7 @@ def test_a_job_that_is_told_to_end_ends_in_order(placed_job):
     placed_job.process.terminate()
     placed_job.ends(143).left_nothing()
     assert (placed_job.folder / "out.csv").read_bytes().endswith(b"\n")
+    assert placed_job.output.count("hermes-node: ended\n") == 2, placed_job.output
 
 
 def test_a_node_that_is_lost_ends_the_job_with_the_word_of_the_run(placed_job):
