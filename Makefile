@@ -2,7 +2,7 @@
 # executable and a library that are both called `hermes` cannot come from one Swift package.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run flight build test bench install format lint clean setup release library examples
+.PHONY: help run flight build test bench install deb format lint clean setup release library examples
 
 PREFIX ?= /usr/local
 EXECUTABLES = hermes hermes-node
@@ -33,6 +33,10 @@ bench: release library ## speed and memory, each line beside its floor; QUICK=1 
 
 install: release library ## into PREFIX (/usr/local), beneath DESTDIR if set
 	scripts/install "$(DESTDIR)" "$(PREFIX)" $(EXECUTABLES)
+
+deb: release library ## .build/deb/hermes_*.deb: what `make install` installs, with a user, folders and settings for the service
+	@scripts/setup --deb
+	scripts/deb $(EXECUTABLES)
 
 format: ## rewrite Swift sources in the project's style
 	swift format --in-place --parallel --recursive $(SWIFT_SOURCES)
