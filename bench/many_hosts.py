@@ -18,6 +18,7 @@ from processes import (Failed, compile_c, cpu_ticks, end_with_parent, process_cp
 ROOT = Path(__file__).resolve().parent.parent
 FIRST_PORT, PORTS_EACH, LAST_PORT = 21000, 10, 32000  # below those that the kernel hands out by itself
 READY_SECONDS = 30
+COULD_NOT_LISTEN = 2  # the exit code
 LIMIT = 4503599627370449  # as in bench/modules/neighbour.c
 
 
@@ -58,8 +59,12 @@ class Nodes:
 
     def __enter__(self):
         try:
-            for port in free_ports(self.count):
+            for port in free_ports():
+                if len(self.processes) == self.count:
+                    break
                 self.start(port)
+            else:
+                raise Failed(f"there are not {self.count * PORTS_EACH} free ports between {FIRST_PORT} and {LAST_PORT}")
         except BaseException:
             self.end()
             raise
@@ -69,7 +74,7 @@ class Nodes:
         self.end()
 
     def start(self, port):
-        """Returns once the node says that it is ready, as it would say to systemd."""
+        """Returns once the node says that it is ready, as it would say to systemd, or that somebody was faster here."""
         path = self.folder / f"ready-{port}"
         log = self.folder / f"node-{port}.log"
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready, open(log, "wb") as output:
@@ -88,6 +93,10 @@ class Nodes:
                 try:
                     said = ready.recv(4096)
                 except socket.timeout:
+                    if process.poll() == COULD_NOT_LISTEN and not is_free(port):
+                        self.processes.pop()
+                        self.ports.pop()
+                        break
                     if process.poll() is not None or time.monotonic() > deadline:
                         raise Failed(f"hermes-node on port {port} did not get ready: {tail(log)}") from None
         path.unlink()
@@ -122,15 +131,11 @@ class Nodes:
         return [resident_mb(process.pid) for process in self.processes]
 
 
-def free_ports(count):
-    """`count` ports with the ports behind them free as well."""
-    found = []
+def free_ports():
+    """Ports with the ports behind them free as well."""
     for first in range(FIRST_PORT, LAST_PORT, PORTS_EACH):
         if all(is_free(port) for port in range(first, first + PORTS_EACH)):
-            found.append(first)
-            if len(found) == count:
-                return found
-    raise Failed(f"there are no {count * PORTS_EACH} free ports between {FIRST_PORT} and {LAST_PORT}")
+            yield first
 
 
 def is_free(port):

@@ -244,9 +244,13 @@ class Watch:
         runner.start()
         margin = min(1.0, seconds / 4)
         time.sleep(margin)
-        begin, cpu_begin = time.monotonic(), cpu_seconds(found.get("pid"))
-        time.sleep(max(seconds - 2 * margin, 0.1))
-        end, cpu_end = time.monotonic(), cpu_seconds(found.get("pid"))
+        try:
+            begin, cpu_begin = time.monotonic(), cpu_seconds(found.get("pid"))
+            time.sleep(max(seconds - 2 * margin, 0.1))
+            end, cpu_end = time.monotonic(), cpu_seconds(found.get("pid"))
+        except OSError:  # the process is gone; why, its thread knows
+            runner.join()
+            raise result.get("error", Failed("hermes run ended before it could be watched")) from None
         runner.join()
         if "error" in result:
             raise result["error"]
