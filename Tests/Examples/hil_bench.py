@@ -1,6 +1,7 @@
 """What the tests of Examples/hil stand on: the device as a process, its protocol written a second time from the table
 in the example's README, cables that can be pulled, and the simulation in the background."""
 
+import contextlib
 import ctypes
 import itertools
 import json
@@ -122,37 +123,56 @@ class Machine:
         return made[0]
 
 
-class Cable:
-    """Two machines with a cable between them: `host` at 10.77.4.1, `device` at 10.77.4.2."""
+class Network:
+    """Machines by name, with the cables of Examples/hil/run between them. Loopback: all of them are this machine."""
+
+    CABLES = {
+        ("desk", "lab"): ("10.77.1.1", "10.77.1.2"), ("desk", "rack"): ("10.77.2.1", "10.77.2.2"),
+        ("lab", "rack"): ("10.77.3.1", "10.77.3.2"), ("lab", "device"): ("10.77.4.1", "10.77.4.2"),
+        ("desk", "device"): ("10.77.4.1", "10.77.4.2"),
+    }
+
+    def __init__(self, *cables):
+        """Cables are pairs of names; none for loopback."""
+        self.cables = cables
+        self.stem = f"hermes-hil-{os.getpid()}-{next(COUNTER)}"
+        self.machines = {}
 
     def __enter__(self):
-        stem = f"hermes-hil-{os.getpid()}-{next(COUNTER)}"
-        self.host, self.device = Machine(f"{stem}-host"), Machine(f"{stem}-device")
-        self.made = []
         try:
-            for machine in (self.host, self.device):
-                ip("netns", "add", machine.name)
-                self.made.append(machine)
-                ip("-n", machine.name, "link", "set", "lo", "up")
-            ip("link", "add", "name", "device", "netns", self.host.name,
-               "type", "veth", "peer", "name", "host", "netns", self.device.name)
-            for machine, end, address in ((self.host, "device", "10.77.4.1"), (self.device, "host", "10.77.4.2")):
-                ip("-n", machine.name, "address", "add", f"{address}/24", "dev", end)
-                ip("-n", machine.name, "link", "set", end, "up")
+            for name in dict.fromkeys(itertools.chain(*self.cables)):
+                ip("netns", "add", f"{self.stem}-{name}")
+                self.machines[name] = Machine(f"{self.stem}-{name}")
+                ip("-n", f"{self.stem}-{name}", "link", "set", "lo", "up")
+            for ends in self.cables:
+                one, other = (self.machines[name].name for name in ends)
+                ip("link", "add", "name", ends[1], "netns", one, "type", "veth", "peer", "name", ends[0], "netns", other)
+                for machine, end, address in zip((one, other), reversed(ends), self.CABLES[ends]):
+                    ip("-n", machine, "address", "add", f"{address}/24", "dev", end)
+                    ip("-n", machine, "link", "set", end, "up")
         except BaseException:
             self.__exit__()
             raise
         return self
 
     def __exit__(self, *_):
-        for machine in self.made:
+        for machine in self.machines.values():
             ip("netns", "del", machine.name)
 
-    def pull(self):
-        ip("-n", self.host.name, "link", "set", "device", "down")
+    def __getitem__(self, name):
+        return self.machines.get(name, Machine())
 
-    def plug(self):
-        ip("-n", self.host.name, "link", "set", "device", "up")
+    def address(self, name, seen_from):
+        for ends, addresses in self.CABLES.items():
+            if ends in self.cables and set(ends) == {name, seen_from}:
+                return addresses[ends.index(name)]
+        return "127.0.0.1"
+
+    def pull(self, one, other):
+        ip("-n", self.machines[one].name, "link", "set", other, "down")
+
+    def plug(self, one, other):
+        ip("-n", self.machines[one].name, "link", "set", other, "up")
 
 
 # ---- The device --------------------------------------------------------------------------------------------------
@@ -247,20 +267,112 @@ class Device:
         self.process.send_signal(signal.SIGCONT)
 
 
+# ---- Nodes -------------------------------------------------------------------------------------------------------
+
+NODE = HERMES.parent / "hermes-node"
+needs_nodes = pytest.mark.skipif(not NODE.exists(), reason=f"no {NODE}: nothing over several hosts is tested")
+
+PORTS = itertools.count(20_000 + os.getpid() % 400 * 20, 10)
+
+
+def free_port():
+    """One that nobody listens on; the nine behind it are for runs."""
+    while True:
+        port = next(PORTS)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                continue
+
+
+def make_key(path):
+    """A key pair; the path of its secret half."""
+    if not path.exists():
+        done = subprocess.run([HERMES, "keygen", path], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    return path
+
+
+def public(key):
+    return key.with_name(key.name + ".pub")
+
+
+class Node:
+    """A hermes-node with keys, and a module root of its own; for host `lab` or `rack`."""
+
+    def __init__(self, folder, host, network):
+        self.host, self.machine = host, network[host]
+        self.root = folder / f"{host}-root"
+        self.key, desk = (make_key(folder / name) for name in (host, "desk"))
+        self.accepts = public(desk)
+        self.log = folder / f"{host}.log"
+        self.port = free_port()
+        self.endpoint = f"tcp://{network.address(host, 'desk')}:{self.port}"
+        self.mirror = f"tcp://{network.address('lab', 'rack')}"
+        self.listen = f"tcp://{'0.0.0.0' if self.machine.name else '127.0.0.1'}:{self.port}"
+
+    def __enter__(self):
+        self.root.mkdir(mode=0o755)
+        self.start()
+        return self
+
+    def __exit__(self, *_):
+        send(self.process.pid, signal.SIGCONT)
+        self.process.terminate()
+        try:
+            self.process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise
+
+    def start(self):
+        with open(self.log, "ab") as log:
+            self.process = subprocess.Popen(
+                [*self.machine.prefix(), NODE, "--listen", self.listen, "--ports", f"{self.port + 1}-{self.port + 9}",
+                 "--modules", self.root, "--key", self.key, "--accept", self.accepts],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        wait_for(lambda: self.process.poll() is not None or "listening" in self.log.read_text(), "the node listens")
+        assert self.process.poll() is None, self.log.read_text()
+
+
 # ---- The simulation ----------------------------------------------------------------------------------------------
 
 class Simulation:
-    """Examples/hil in the background, against a device. At the end everything of it is gone, or the test fails."""
+    """Examples/hil in the background, against a device; with nodes, hil.yaml over them, else one_host.yaml. At the end
+    everything of it is gone, or the test fails."""
 
-    def __init__(self, folder, endpoint, *arguments, machine=None, config="one_host.yaml", stale_ms=50):
-        self.name, self.machine = f"hil-{os.getpid()}-{next(COUNTER)}", machine or Machine()
+    def __init__(self, folder, endpoint, *arguments, machine=None, nodes=(), stale_ms=50):
+        self.name, self.machine, self.nodes = f"hil-{os.getpid()}-{next(COUNTER)}", machine or Machine(), nodes
         self.folder = folder / self.name
+        self.seen = {}
         shutil.copytree(HIL, self.folder)
-        (self.folder / "bridge.conf").write_text("device %s %d\nstale_ms %g\n" % (*endpoint, stale_ms))
+        settings = "device %s %d\nstale_ms %g\n" % (*endpoint, stale_ms)
+        (self.folder / "bridge.conf").write_text(settings)
         self.record, self.summary_path = folder / f"{self.name}.csv", folder / f"{self.name}.json"
         self.said_path = folder / f"{self.name}.said"
-        self.words = [str(HERMES), "run", str(self.folder / config), "--name", self.name, "--record", str(self.record),
-                      "--summary", str(self.summary_path), *map(str, arguments)]
+        self.words = [str(HERMES), "run", str(self.folder / "one_host.yaml"), "--name", self.name,
+                      "--record", str(self.record), "--summary", str(self.summary_path), *map(str, arguments)]
+        if nodes:
+            self.words[2] = str(self.folder / "hil.yaml")
+            self.words += ["--key", str(nodes[0].accepts.with_suffix(""))]
+            self.spread()
+
+    def spread(self):
+        """Puts the nodes' endpoints and keys into hil.yaml, and each module beneath its node's root."""
+        config = self.folder / "hil.yaml"
+        text = config.read_text()
+        for node in self.nodes:
+            entry = (f'  {node.host}: {{ endpoint: "{node.endpoint}", mirror: "{node.mirror}", '
+                     f'key: "{public(node.key).read_text().strip()}" }}\n')
+            text, count = re.subn(rf'^  {node.host}:\n(    .*\n)+', lambda _: entry, text, count=1, flags=re.MULTILINE)
+            assert count == 1
+            (node.root / "build").mkdir(exist_ok=True)
+            for name in ("build/bridge", "build/controller", "bridge.conf"):
+                shutil.copy2(self.folder / name, node.root / name)
+        config.write_text(text)
 
     def __enter__(self):
         assert HERMES.exists(), f"{HERMES} is not built; run `make build`, or name another in HERMES_BIN"
@@ -275,7 +387,7 @@ class Simulation:
         self.process.terminate()
         try:
             self.process.wait(PATIENCE)
-            wait_for(lambda: not self.processes(), lambda: f"{self.processes()} are left")
+            self.until_gone()
         except BaseException:
             self.process.kill()
             self.process.wait()
@@ -286,7 +398,8 @@ class Simulation:
 
     @property
     def said(self):
-        return self.said_path.read_text(errors="replace")
+        nodes = "".join(f"--- {node.host} said:\n{node.log.read_text()}" for node in self.nodes)
+        return self.said_path.read_text(errors="replace") + nodes
 
     @property
     def summary(self):
@@ -297,33 +410,45 @@ class Simulation:
         return Recording(self.record)
 
     def processes(self):
-        """Pids by name: `hermes`, `keeper` and the modules; what has exited is not there."""
-        found = {}
-        for entry in filter(str.isdigit, os.listdir("/proc")):
-            proc = pathlib.Path("/proc", entry)
-            try:
-                if proc.joinpath("stat").read_text().rpartition(")")[2].split()[0] == "Z":
-                    continue
-                environment = proc.joinpath("environ").read_bytes().decode(errors="replace").split("\0")
-                words = proc.joinpath("cmdline").read_bytes().decode(errors="replace").split("\0")
-                thread = proc.joinpath("comm").read_text().strip()
-            except OSError:
-                continue
-            if f"HERMES_SHM=/hermes_{self.name}" in environment:
-                module = next(each for each in environment if each.startswith("HERMES_MODULE="))
-                found[module.partition("=")[2]] = int(entry)
-            elif self.name in words and "run" in words:
-                found["keeper" if thread == "hermes-keeper" else "hermes"] = int(entry)
-        return found
+        """Pids by name: `hermes`, `keeper`, the modules, and of each node `lab.worker` and `lab.keeper`. Not the nodes
+        themselves, which outlive it, nor what has exited. A process that lost its parent is known from earlier looks."""
+        everything = processes_here()
+        parents = {node.process.pid: node.host for node in self.nodes}
+        for pid, each in everything.items():
+            name = None
+            if each.environment.get("HERMES_SHM", "").partition(".")[0] == f"/hermes_{self.name}":
+                name = each.environment["HERMES_MODULE"]
+            elif self.name in each.words and "run" in each.words:
+                name = "keeper" if each.thread == "hermes-keeper" else "hermes"
+            elif each.parent in parents:
+                name = f"{parents[each.parent]}.worker"
+            elif each.thread == "hermes-keeper" and each.parent in everything:
+                host = parents.get(everything[each.parent].parent)
+                name = host and f"{host}.keeper"
+            if name:
+                self.seen[name] = (pid, each.began)
+        return {name: pid for name, (pid, began) in self.seen.items()
+                if pid in everything and everything[pid].began == began}
+
+    def pid(self, name):
+        """Of one of its processes, or of the node of that name."""
+        found = {**{node.host: node.process.pid for node in self.nodes}, **self.processes()}
+        return found[name]
+
+    def until_gone(self):
+        wait_for(lambda: not self.processes(), lambda: f"{self.processes()} are left")
 
     def command(self, verb, *words):
         return subprocess.run([str(HERMES), verb, self.name, *map(str, words)], capture_output=True, text=True)
 
     def values(self, *names):
-        """By name, all of one frame; None while it stages."""
-        done = self.command("get", *names, "--format", "json")
-        if done.returncode == 0:
-            return json.loads(done.stdout)["values"]
+        """By name, from the segments of all its hosts; None while one is not there."""
+        found = {}
+        for path in pathlib.Path("/dev/shm").glob(f"hermes_{self.name}*"):
+            if path.name.partition(".")[0] == f"hermes_{self.name}":
+                found.update(segment_values(path))
+        if all(name in found for name in names):
+            return {name: found[name] for name in names}
         if self.process.poll() is not None:
             pytest.fail(f"the simulation ended (exit code {self.process.returncode}):\n{self.said}")
         return None
@@ -335,7 +460,7 @@ class Simulation:
         def look():
             last[:] = [self.values(*names)]
             return last[0] if last[0] and condition(*last[0].values()) else None
-        return wait_for(look, lambda: f"{what}; last values {last}")
+        return wait_for(look, lambda: f"{what}; last values {last}\n{self.said}")
 
     def until_stale(self, stale=True):
         return self.until(lambda value: value == stale, f"stale is {stale}", "bridge.stale")
@@ -351,6 +476,71 @@ class Simulation:
             return self.process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
             pytest.fail(f"hermes run does not end:\n{self.said}")
+
+
+class Bench:
+    """The whole example: the device, for three hosts the nodes `lab` and `rack`, and simulations against them; with
+    `cables` each machine is a network namespace, else all meet on loopback."""
+
+    def __init__(self, folder, hosts=1, cables=False):
+        self.folder, self.hosts = folder, hosts
+        three = (("desk", "lab"), ("desk", "rack"), ("lab", "rack"), ("lab", "device"))
+        self.network = Network(*(() if not cables else three if hosts == 3 else (("desk", "device"),)))
+        self.beside = "lab" if hosts == 3 else "desk"
+
+    def __enter__(self):
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(self.network)
+            address = self.network.address("device", self.beside)
+            self.device = stack.enter_context(Device(self.folder, self.network["device"], address))
+            self.nodes = [stack.enter_context(Node(self.folder, host, self.network))
+                          for host in ("lab", "rack") if self.hosts == 3]
+            self.stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *failure):
+        return self.stack.__exit__(*failure)
+
+    def simulation(self, *arguments):
+        return Simulation(self.folder, self.device.endpoint, *arguments, machine=self.network["desk"], nodes=self.nodes)
+
+
+def segment_values(path):
+    """Signals by name, read as docs/segment.md says: header, directory, names, 8 bytes a value."""
+    try:
+        raw = path.read_bytes()
+        magic, _, _, _, count = struct.unpack_from("<IIQdI", raw)
+    except (OSError, struct.error):
+        return {}
+    values = {}
+    for entry in range(count if magic == 0x4845524D else 0):
+        name_at, value_at, kind = struct.unpack_from("<IIB", raw, 64 + 12 * entry)
+        name = raw[name_at:raw.index(b"\0", name_at)].decode()
+        values[name] = struct.unpack_from(("<d", "<f", "<q", "<i", "<?")[kind], raw, value_at)[0]
+    return values
+
+
+class Process:
+    def __init__(self, proc):
+        status = proc.joinpath("stat").read_text().rpartition(")")[2].split()
+        if status[0] == "Z":
+            raise ProcessLookupError
+        self.parent, self.began = int(status[1]), status[19]
+        environment = proc.joinpath("environ").read_bytes().decode(errors="replace").split("\0")
+        self.environment = dict(each.split("=", 1) for each in environment if "=" in each)
+        self.words = proc.joinpath("cmdline").read_bytes().decode(errors="replace").split("\0")
+        self.thread = proc.joinpath("comm").read_text().strip()
+
+
+def processes_here():
+    """Everything that lives, by pid."""
+    found = {}
+    for entry in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            found[int(entry)] = Process(pathlib.Path("/proc", entry))
+        except OSError:
+            continue
+    return found
 
 
 def send(pid, number):

@@ -14,8 +14,9 @@ import subprocess
 import pytest
 
 from conftest import HERMES
-from hil_bench import (COMMAND, HEADER, HIL, PATIENCE, QUERY, SAFE, Cable, Device, Simulation, State,
-                       can_make_namespaces, command, datagram, let_pass, sealed, send, state, wait_for)
+from example_script import Script
+from hil_bench import (COMMAND, HEADER, HIL, QUERY, SAFE, Bench, Device, Simulation, State, can_make_namespaces,
+                       command, datagram, let_pass, needs_nodes, sealed, send, state, wait_for)
 
 needs_root = pytest.mark.skipif(not can_make_namespaces(), reason="network namespaces need root and `ip`")
 
@@ -34,9 +35,22 @@ def patient(built, tmp_path):
         device.send(datagram(SAFE))
 
 
+def example(hosts, cables=False):
+    marks = [mark for mark, needed in ((needs_nodes, hosts == 3), (needs_root, cables)) if needed]
+    name = f"{hosts}-host" + ("-cables" if cables else "")
+    return pytest.param((hosts, cables), marks=marks, id=name)
+
+
+@pytest.fixture(params=[example(1), example(3)])
+def bench(request, built, tmp_path):
+    """Everything but the simulation."""
+    with Bench(tmp_path, *request.param) as bench:
+        yield bench
+
+
 @pytest.fixture
-def simulation(device, tmp_path):
-    with Simulation(tmp_path, device.endpoint) as simulation:
+def simulation(bench):
+    with bench.simulation() as simulation:
         yield simulation
 
 
@@ -316,18 +330,26 @@ def test_bridge_says_what_is_wrong_with_its_configuration(built, tmp_path, text,
 
 # ---- The loop ------------------------------------------------------------------------------------------------------
 
-def test_a_run_completes_and_leaves_the_device_safe(device, tmp_path):
-    with Simulation(tmp_path, device.endpoint, "--frames", 300) as simulation:
+def test_a_run_completes_and_leaves_the_device_safe(bench):
+    with bench.simulation("--frames", 300) as simulation:
         assert simulation.finish() == 0, simulation.said
     summary, recording = simulation.summary, simulation.recording
-    assert (summary["outcome"], summary["frames"], summary["mode"]) == ("completed", 300, "realtime")
+    assert (summary["outcome"], summary["frames"], summary["hosts"]) == ("completed", 300, bench.hosts)
     assert {"p50", "p99", "p999", "max"} <= set(summary["lateness_us"]) and "overruns" in summary
     assert len(recording.rows) == 301
     assert recording.column("bridge.stale")[0] == "1"
     assert recording.column("bridge.sent") == [str(frame) for frame in range(301)]
     assert float(recording.column("bridge.speed")[-1]) > 0.0
-    device.until_safe()
-    assert device.changes[0] == "driven" and device.changes[-1] == "safe"
+    bench.device.until_safe()
+    assert bench.device.changes[0] == "driven" and bench.device.changes[-1] == "safe"
+
+
+def test_both_configurations_are_one_but_for_the_hosts():
+    one, three = ((HIL / name).read_text() for name in ("one_host.yaml", "hil.yaml"))
+    three = re.sub(r"^hosts:\n(?:  .*\n)+\n", "", three, flags=re.MULTILINE)
+    three = re.sub(r"^    host: .*\n", "", three, flags=re.MULTILINE)
+    begin = 'version: "0.2"'
+    assert three[three.index(begin):] == one[one.index(begin):]
 
 
 def test_the_motor_follows_the_operator(simulation):
@@ -336,27 +358,17 @@ def test_the_motor_follows_the_operator(simulation):
     simulation.until(lambda speed: abs(speed - 60) < 5, "the motor turns at 60", "bridge.speed")
 
 
-@pytest.fixture(params=["frozen", pytest.param("unplugged", marks=needs_root)])
-def line(request, built, tmp_path):
-    """(device, simulation, away, back): two ways of a device to be gone for a while."""
-    if request.param == "frozen":
-        with Device(tmp_path) as device, Simulation(tmp_path, device.endpoint) as simulation:
-            yield device, simulation, device.freeze, device.thaw
-    else:
-        with Cable() as cable, Device(tmp_path, cable.device, "10.77.4.2") as device, \
-                Simulation(tmp_path, device.endpoint, machine=cable.host) as simulation:
-            yield device, simulation, cable.pull, cable.plug
-
-
-def test_a_device_that_is_gone_makes_stale_and_comes_back(line):
-    device, simulation, away, back = line
+@pytest.mark.parametrize("bench", [example(1), example(1, True), example(3), example(3, True)], indirect=True)
+def test_a_device_that_is_gone_makes_stale_and_comes_back(bench, simulation):
+    """With cables it is unplugged, without it is frozen."""
+    device, cable = bench.device, (bench.beside, "device")
     simulation.until_on_target()
-    away()
+    bench.network.pull(*cable) if cable in bench.network.cables else device.freeze()
     simulation.until_stale()
     commands = ("bridge.sent", "bridge.unsent")  # one a frame
     before = sum(simulation.values(*commands).values())
     simulation.until(lambda sent, unsent: sent + unsent > before + 20, "frames go on meanwhile", *commands)
-    back()
+    bench.network.plug(*cable) if cable in bench.network.cables else device.thaw()
     simulation.until_stale(False)
     simulation.until_on_target()
     assert simulation.command("stop").returncode == 0
@@ -396,19 +408,19 @@ def test_a_device_that_is_switched_off_and_on_again_is_found(device, tmp_path):
             assert other.until_safe().cause == "told"
 
 
-def test_a_paused_simulation_drives_nothing(device, simulation):
+def test_a_paused_simulation_drives_nothing(bench, simulation):
     simulation.until_on_target()
     assert simulation.command("pause").returncode == 0
-    assert device.until_safe().cause == "watchdog"
+    assert bench.device.until_safe().cause == "watchdog"
     assert simulation.command("resume").returncode == 0
     simulation.until_on_target()
 
 
-def test_a_reset_goes_on_with_the_device(device, simulation):
+def test_a_reset_goes_on_with_the_device(bench, simulation):
     simulation.until_on_target()
     assert simulation.command("reset").returncode == 0
     simulation.until_on_target()
-    device.until_driven()
+    bench.device.until_driven()
 
 
 def test_two_runs_do_not_share_a_device(patient, tmp_path):
@@ -423,24 +435,37 @@ def test_two_runs_do_not_share_a_device(patient, tmp_path):
 
 # ---- Every end -----------------------------------------------------------------------------------------------------
 
-PROCESSES = ("hermes", "keeper", "bridge", "controller", "operator")
+MODULES = ("bridge", "controller", "operator")
+WORKERS = ("lab.worker", "rack.worker")
+KEEPERS = ("keeper", "lab.keeper", "rack.keeper")
+NODES = ("lab", "rack")
 
 
-def test_these_are_all_processes(simulation):
+def each_of(names):
+    """(bench, one of its processes), for one host as far as it is there, and for three."""
+    here = [(1, name) for name in names if name in (*MODULES, "hermes", "keeper")]
+    return pytest.mark.parametrize(
+        "bench, victim", [pytest.param((hosts, False), name, id=f"{hosts}-host-{name}",
+                                       marks=[needs_nodes] if hosts == 3 else [])
+                          for hosts, name in here + [(3, name) for name in names]], indirect=["bench"])
+
+
+def test_these_are_all_processes(bench, simulation):
     simulation.until_on_target()
-    assert sorted(simulation.processes()) == sorted(PROCESSES)
+    expected = ("hermes", *MODULES) + (WORKERS + KEEPERS if bench.hosts == 3 else ("keeper",))
+    assert sorted(simulation.processes()) == sorted(expected)
 
 
 @pytest.mark.parametrize("end", ["stop", "SIGINT", "SIGTERM"])
-def test_an_end_in_order_tells_the_device(device, simulation, end):
+def test_an_end_in_order_tells_the_device(bench, simulation, end):
     simulation.until_on_target()
     if end == "stop":
         assert simulation.command("stop").returncode == 0
     else:
         simulation.process.send_signal(getattr(signal, end))
     simulation.finish()
-    device.until_safe()
-    told_for_good(device)
+    bench.device.until_safe()
+    told_for_good(bench.device)
 
 
 def told_for_good(device):
@@ -450,31 +475,48 @@ def told_for_good(device):
     assert not device.until(lambda later: later.refused == found.refused + 1, "it refuses").driven
 
 
-@pytest.mark.parametrize("victim", PROCESSES)
-def test_device_is_safe_after_the_death_of(device, simulation, victim):
+@each_of(("hermes", *MODULES, *KEEPERS, *WORKERS, *NODES))
+def test_device_is_safe_after_the_death_of(bench, simulation, victim):
     simulation.until_on_target()
-    send(simulation.processes()[victim], signal.SIGKILL)
-    device.until_safe()
+    send(simulation.pid(victim), signal.SIGKILL)
+    bench.device.until_safe()
     assert simulation.finish() != 0
-    wait_for(lambda: not simulation.processes(), lambda: f"{simulation.processes()} are left")
-    assert not device.query().driven and device.changes[-1] == "safe"
+    simulation.until_gone()
+    assert not bench.device.query().driven and bench.device.changes[-1] == "safe"
     if victim == "bridge":
-        assert device.query().cause == "watchdog"  # nobody was left to say it
+        assert bench.device.query().cause == "watchdog"  # nobody was left to say it
     else:
-        told_for_good(device)
+        told_for_good(bench.device)
 
 
-@pytest.mark.parametrize("victim", PROCESSES)
-def test_device_is_safe_while_frozen_is(device, simulation, victim):
+@each_of(MODULES)
+def test_device_is_safe_while_frozen_is(bench, simulation, victim):
     simulation.until_on_target()
-    pid = simulation.processes()[victim]
+    pid = simulation.pid(victim)
     send(pid, signal.SIGSTOP)
-    if victim == "keeper":  # it has no part in a frame
-        simulation.until_on_target()
-    else:
-        assert device.until_safe().cause == "watchdog"
+    assert bench.device.until_safe().cause == "watchdog"
     send(pid, signal.SIGCONT)
     simulation.until_on_target()
+
+
+@each_of(("hermes", *WORKERS))
+def test_device_is_safe_while_those_are_frozen_who_make_the_frames(bench, simulation, victim):
+    """Long enough, and over several hosts the run is given up."""
+    simulation.until_on_target()
+    send(simulation.pid(victim), signal.SIGSTOP)
+    assert bench.device.until_safe().cause == "watchdog"
+
+
+@pytest.mark.parametrize("bench", [example(3, True)], indirect=True)
+@pytest.mark.parametrize("cable", [("desk", "lab"), ("desk", "rack"), ("lab", "rack")], ids="-".join)
+def test_device_is_safe_when_hosts_lose_each_other(bench, simulation, cable):
+    simulation.until_on_target()
+    bench.network.pull(*cable)
+    bench.device.until_safe()
+    assert simulation.finish() == 2
+    assert any(host in simulation.said_path.read_text() for host in cable if host != "desk")
+    simulation.until_gone()
+    assert not bench.device.query().driven and bench.device.changes[-1] == "safe"
 
 
 # ---- The script ----------------------------------------------------------------------------------------------------
@@ -488,64 +530,17 @@ def shape(output):
     return {" ".join(line.split()) for line in lines}
 
 
-WAYS = [pytest.param([], marks=needs_root, id="namespaces"), pytest.param(["--loopback"], id="loopback")]
-
-
-class Script:
-    """`run` in the background, in a session of its own; what it leaves is found, and removed for the next test."""
-
-    def __init__(self, folder, *arguments):
-        self.folder, self.words = folder, [HIL / "run", *arguments]
-
-    def __enter__(self):
-        self.process = subprocess.Popen(
-            self.words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
-            env={**os.environ, "HERMES": str(HERMES), "TMPDIR": str(self.folder)})
-        return self
-
-    def __exit__(self, *_):
-        if self.process.poll() is None:
-            self.process.terminate()
-        self.process.communicate()
-        for pid in self.processes():
-            send(pid, signal.SIGKILL)
-        for name in self.namespaces():
-            subprocess.run(["ip", "netns", "del", name])
-
-    def finish(self):
-        """(exit code, standard output, standard error)"""
-        try:
-            out, err = self.process.communicate(timeout=2 * PATIENCE)
-        except subprocess.TimeoutExpired:
-            pytest.fail(f"{self.words} does not end")
-        return self.process.returncode, out, err
-
-    def namespaces(self):
-        if not can_make_namespaces():
-            return []
-        names = subprocess.run(["ip", "netns", "list"], capture_output=True, text=True).stdout.split()
-        return [name for name in names if name.startswith(f"hermes-hil-{self.process.pid}-")]
-
-    def processes(self):
-        found = []
-        for entry in filter(str.isdigit, os.listdir("/proc")):
-            try:
-                if os.getsid(int(entry)) == self.process.pid and int(entry) != self.process.pid:
-                    found.append(int(entry))
-            except ProcessLookupError:
-                continue
-        return found
-
-    def left(self):
-        shared = pathlib.Path("/dev/shm")
-        files = [*self.folder.iterdir(), *shared.glob(f"hermes*hil-{self.process.pid}*"),
-                 *shared.glob(f"hermes-*/hil-{self.process.pid}*")]
-        return self.namespaces() + self.processes() + [str(path) for path in files]
+WAYS = [
+    pytest.param([], marks=[needs_root, needs_nodes], id="cables"),
+    pytest.param(["--loopback"], marks=needs_nodes, id="loopback"),
+    pytest.param(["--one-host"], marks=needs_root, id="one-host-cables"),
+    pytest.param(["--one-host", "--loopback"], id="one-host-loopback"),
+]
 
 
 @pytest.mark.parametrize("way", WAYS)
 def test_the_script_shows_how_the_run_went_and_tidies_up(built, tmp_path, way):
-    with Script(tmp_path, *way, "2") as script:
+    with Script(HIL / "run", tmp_path, *way, "2") as script:
         code, out, err = script.finish()
         assert code == 0, out + err
         assert "frames       400 in" in out
@@ -557,7 +552,7 @@ def test_the_script_shows_how_the_run_went_and_tidies_up(built, tmp_path, way):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP], ids=lambda number: number.name)
 @pytest.mark.parametrize("way", WAYS)
 def test_the_script_tidies_up_when_it_is_interrupted(built, tmp_path, way, number):
-    with Script(tmp_path, *way, "600") as script:
+    with Script(HIL / "run", tmp_path, *way, "600") as script:
         wait_for(lambda: [log for log in tmp_path.glob("*/device.log") if "driven" in log.read_text()],
                  "the device is driven")
         script.process.send_signal(number)
@@ -567,7 +562,7 @@ def test_the_script_tidies_up_when_it_is_interrupted(built, tmp_path, way, numbe
 
 @pytest.mark.parametrize("arguments", [["0"], ["ten"], [""], ["--faster"]], ids=repr)
 def test_the_script_refuses_wrong_usage(built, tmp_path, arguments):
-    with Script(tmp_path, *arguments) as script:
+    with Script(HIL / "run", tmp_path, *arguments) as script:
         code, _, err = script.finish()
         assert code == 64 and "usage" in err
         assert script.left() == []
