@@ -2,7 +2,11 @@
 # executable and a library that are both called `hermes` cannot come from one Swift package.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
+<<<<<<< HEAD
 .PHONY: help run flight build test bench install deb format lint clean setup release library examples
+=======
+.PHONY: help run flight hil cluster build test bench install format lint clean setup release library examples
+>>>>>>> hil
 
 PREFIX ?= /usr/local
 EXECUTABLES = hermes hermes-node
@@ -22,6 +26,14 @@ run: release library ## build what is missing and run Examples/basic_sim.yaml
 
 flight: release library ## fly a real aircraft: JSBSim's c172p, 200 simulated seconds
 	$(MAKE) -C Examples/flight run
+
+hil: release library ## hardware in the loop over three hosts: a motor with a clock of its own, 200 Hz
+	$(MAKE) -C Examples hil
+	Examples/hil/run
+
+cluster: release library ## three nodes on this machine, and the same bits as on one host
+	$(MAKE) -C Examples cluster
+	Examples/cluster/run
 
 build: release library examples ## hermes, libhermes and the example modules, optimised
 
