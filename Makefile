@@ -2,11 +2,7 @@
 # executable and a library that are both called `hermes` cannot come from one Swift package.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-<<<<<<< HEAD
-.PHONY: help run flight build test bench install deb format lint clean setup release library examples
-=======
-.PHONY: help run flight hil cluster build test bench install format lint clean setup release library examples
->>>>>>> hil
+.PHONY: help run flight hil cluster build test bench install deb format lint clean setup release library examples
 
 PREFIX ?= /usr/local
 EXECUTABLES = hermes hermes-node
