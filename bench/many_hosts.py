@@ -13,7 +13,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from processes import (Failed, compile_c, cpu_ticks, end_with_parent, process_cpu_seconds, resident_mb, run_checked)
+from processes import Failed, children_of, compile_c, cpu_ticks, end_with_parent, resident_mb, run_checked
 
 ROOT = Path(__file__).resolve().parent.parent
 FIRST_PORT, PORTS_EACH, LAST_PORT = 21000, 10, 32000  # below those that the kernel hands out by itself
@@ -38,8 +38,10 @@ def compile_neighbour(folder, signals):
 
 
 def run_floor(program, hosts, signals, frames, grant=1, modules=1):
-    """One line of bench/zmq_floor.c, as a dictionary."""
-    return json.loads(run_checked([str(program), *map(str, (hosts, signals, frames, grant, modules))]))
+    """One line of bench/zmq_floor.c, as a dictionary; besides, what all processes of a host take together."""
+    line = json.loads(run_checked([str(program), *map(str, (hosts, signals, frames, grant, modules))]))
+    line["host_cpu_s_per_frame"] = line["node_cpu_s_per_frame"] + modules * line["module_cpu_s_per_frame"]
+    return line
 
 
 # ---- Nodes.
@@ -118,12 +120,21 @@ class Nodes:
                 raise Failed(f"hermes-node on port {port} ended: {tail(self.folder / f'node-{port}.log')}")
 
     def cpu_seconds(self, count):
-        """Processor time of the first `count` nodes together, without their modules."""
-        self.check()
-        return sum(process_cpu_seconds(process.pid) for process in self.processes[:count])
+        """Processor time of the first `count` nodes and of all that they ran, together, to a tick of each."""
+        self.await_idle()
+        return sum(cpu_ticks(process.pid, ended=True) for process in self.processes[:count]) / os.sysconf("SC_CLK_TCK")
+
+    def await_idle(self):
+        """Until each node has seen its last run's processes end."""
+        deadline = time.monotonic() + READY_SECONDS
+        while any(children_of(process.pid) for process in self.processes):
+            self.check()
+            if time.monotonic() > deadline:
+                raise Failed("a node still has processes of a run that is over")
+            time.sleep(0.001)
 
     def cpu_ticks(self):
-        self.check()
+        self.await_idle()
         return [cpu_ticks(process.pid) for process in self.processes]
 
     def resident_mb(self):
@@ -177,11 +188,11 @@ class Ring:
 
     def run(self, frames, grant=1):
         """The summary of one run; grant None leaves the number of frames a step message grants to Hermes. In it,
-        besides, the processor seconds of the nodes together and of the coordinator, from start to end."""
+        besides, the processor seconds of all hosts together and of the coordinator, from start to end."""
         nodes_before, own_before = self.nodes.cpu_seconds(self.hosts), resource.getrusage(resource.RUSAGE_CHILDREN)
         summary = json.loads(run_checked(self.command(frames, grant, "--summary", "-")))
         own = resource.getrusage(resource.RUSAGE_CHILDREN)
-        summary["nodes_cpu_s"] = self.nodes.cpu_seconds(self.hosts) - nodes_before
+        summary["hosts_cpu_s"] = self.nodes.cpu_seconds(self.hosts) - nodes_before
         summary["coordinator_cpu_s"] = own.ru_utime + own.ru_stime - own_before.ru_utime - own_before.ru_stime
         return summary
 
@@ -189,8 +200,8 @@ class Ring:
         """A run as bench/zmq_floor.c reports one: processor time a frame, without what start and end take."""
         few = 10
         short, whole = self.run(few, grant), self.run(few + frames, grant)
-        of = {name: (whole[name] - short[name]) / frames for name in ("nodes_cpu_s", "coordinator_cpu_s")}
-        return {"frames_per_s": whole["frames_per_s"], "node_cpu_s_per_frame": of["nodes_cpu_s"] / self.hosts,
+        of = {name: (whole[name] - short[name]) / frames for name in ("hosts_cpu_s", "coordinator_cpu_s")}
+        return {"frames_per_s": whole["frames_per_s"], "host_cpu_s_per_frame": of["hosts_cpu_s"] / self.hosts,
                 "coordinator_cpu_s_per_frame": of["coordinator_cpu_s"]}
 
     def check(self, frames, grant=1):
@@ -248,7 +259,7 @@ def ring_lines(bench, nodes):
     for ring in (small, large):
         ring.check(300)
     rate = run_floor(bench.zmq_floor, 16, 1, 200)["frames_per_s"]
-    frames = bench.frames(1e9 / rate)
+    frames = bench.frames(0.5e9 / rate)  # twice as long as others: processor time comes in ticks
     cpu = {}
     for _ in range(bench.rounds):
         for name, measure in (
@@ -256,8 +267,8 @@ def ring_lines(bench, nodes):
                 ("small", lambda: small.run_less_start(frames)),
                 ("large", lambda: large.run_less_start(frames)),
                 ("floor 16", lambda: run_floor(bench.zmq_floor, 16, 1, frames))):
-            cpu.setdefault(name, []).append(measure()["node_cpu_s_per_frame"] * 1e6)
-    bench.add("a node's CPU a frame, ring of 16", "us", cpu["small"], cpu["large"], 1.2,
+            cpu.setdefault(name, []).append(measure()["host_cpu_s_per_frame"] * 1e6)
+    bench.add("a host's CPU a frame, ring of 16", "us", cpu["small"], cpu["large"], 1.2,
               floor_name="itself in a ring of 4")
     bench.add("  the same beside bare ZeroMQ", "us", cpu["floor 16"], cpu["large"], None, floor_name="bare ZeroMQ")
     bench.add("  bare ZeroMQ itself, 4 nodes and 16", "us", cpu["floor 4"], cpu["floor 16"], None,

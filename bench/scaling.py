@@ -27,7 +27,7 @@ SIGNALS = (1, 100, 1000)
 # time to be seen: these have more. (hosts, modules on each, signals)
 MORE = ((2, 4, 1), (2, 16, 1), (4, 4, 1), (8, 4, 1), (2, 1, 20000), (4, 1, 20000), (8, 1, 20000))
 GRANT_US = 20000  # of frames that one step message grants at most
-MEASURES = ("frame_us", "coordinator_us", "node_us")
+MEASURES = ("frame_us", "coordinator_us", "host_us")
 
 
 class Cell:
@@ -41,7 +41,7 @@ class Cell:
         taken = self.rounds.setdefault(who, {name: [] for name in MEASURES})
         taken["frame_us"].append(1e6 / result["frames_per_s"])
         taken["coordinator_us"].append(1e6 * result["coordinator_cpu_s_per_frame"])
-        taken["node_us"].append(1e6 * result["node_cpu_s_per_frame"])
+        taken["host_us"].append(1e6 * result["host_cpu_s_per_frame"])
 
     def median(self, who, measure):
         return statistics.median(self.rounds[who][measure])
@@ -94,7 +94,7 @@ def fit_all(cells, who):
             "": lambda cell: 1, "hosts": lambda cell: cell.hosts, "modules": lambda cell: cell.hosts * cell.modules,
             "signals": lambda cell: cell.hosts * cell.mirrored()}),
         fit(cells, who, "coordinator_us", {"": lambda cell: 1, "hosts": lambda cell: cell.hosts}),
-        fit(several, who, "node_us", {
+        fit(several, who, "host_us", {
             "": lambda cell: 1, "modules": lambda cell: cell.modules, "signals": lambda cell: cell.mirrored()}),
     ]
 
@@ -165,11 +165,11 @@ def say(text):
 
 def print_table(cells, everybody):
     print(f"{'':>20}" + "".join(f"  | {who:^31}" for who in everybody))
-    print(f"{'hosts modules signals':>20}" + "  |   frame us  coordinator    node" * len(everybody))
+    print(f"{'hosts modules signals':>20}" + "  |   frame us  coordinator    host" * len(everybody))
     for cell in cells:
         print(f"{cell.hosts:5} {cell.hosts * cell.modules:7} {cell.signals:7} " + "".join(
             f"  | {cell.median(who, 'frame_us'):10.1f} {cell.median(who, 'coordinator_us'):12.1f} "
-            f"{cell.median(who, 'node_us'):7.1f}" for who in everybody))
+            f"{cell.median(who, 'host_us'):7.1f}" for who in everybody))
 
 
 def print_fits(fits):
@@ -207,7 +207,7 @@ def main():
             print(f"scaling: {failure}", file=sys.stderr)
             return 2
 
-    print(f"{os.cpu_count()} cores, medians of {options.rounds} alternating rounds; coordinator and node: CPU a frame")
+    print(f"{os.cpu_count()} cores, medians of {options.rounds} alternating rounds; coordinator, host: CPU us a frame")
     print_table(cells, everybody)
     result = {"machine": {"cores": os.cpu_count(), "kernel": platform.release()}, "rounds": options.rounds, "cells": [
         {"hosts": cell.hosts, "modules": cell.hosts * cell.modules, "signals": cell.signals,
