@@ -66,7 +66,7 @@ def test_the_image_is_built_and_runs():
         run = [tool, "run", "--rm", "--network", "none", "hermes-test"]
         version = subprocess.check_output([ROOT / "scripts/version"], text=True).strip()
         assert version in subprocess.check_output([*run, "hermes-node", "--version"], text=True)
-        assert subprocess.check_output([*run, "id", "-u"], text=True) == "7600\n"
+        assert subprocess.check_output([*run, "id"], text=True) == "uid=7600(hermes) gid=7600(hermes) groups=7600(hermes)\n"
         # Without a key there is no node for everybody.
         done = subprocess.run(run, capture_output=True, text=True)
         assert done.returncode != 0 and "/etc/hermes/keys/node" in done.stderr, done.stderr
