@@ -4,6 +4,7 @@ on them.
 HERMES_NODE_BIN   the hermes-node binary (default: beside hermes)
 """
 import os
+import random
 import re
 import shutil
 import signal
@@ -23,9 +24,8 @@ PORTS_OF_A_NODE = 10
 
 def port_blocks():
     """First ports of blocks that nobody has, below the range the kernel gives out by itself."""
-    first = 20000 + os.getpid() * 40 % 9000
     while True:
-        first = 20000 + (first + PORTS_OF_A_NODE - 20000) % 10000
+        first = random.randrange(10000, 32000, PORTS_OF_A_NODE)
         if all(port_is_free(port) for port in range(first, first + PORTS_OF_A_NODE)):
             yield first
 
@@ -105,7 +105,7 @@ class Node:
 
     def workers(self):
         """The processes it runs simulations in, one each."""
-        return [pid for pid in self.processes() if command_line(pid)[1:] == ["--worker"]]
+        return [pid for pid in self.processes() if command_line(pid)[1:] == ["--worker"] and comm(pid) != "hermes-keeper"]
 
     def worker(self):
         (only,) = self.workers()
@@ -141,6 +141,14 @@ def command_line(pid):
         return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")[:-1]
     except OSError:
         return []
+
+
+def comm(pid):
+    """What a process calls itself."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return ""
 
 
 class Placed(str):

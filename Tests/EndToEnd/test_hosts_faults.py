@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 from conftest import HERE, Running, processes_of, segment_words, shared_memory, wait_for
@@ -149,7 +150,6 @@ def test_nothing_outside_the_root(hosts, way):
 
 @pytest.mark.parametrize("variable", ["LD_PRELOAD", "PYTHONPATH", "HERMES_X"])
 def test_variables_that_change_what_a_program_is(hosts, variable):
-    hosts.start("ab")
     """Said where it stands in the file; what a node says to a desk that asks all the same is in test_fuzz_node.py."""
     hosts.start("ab")
     settings = Placed(f"{{ type: process, executable: ./formula, config: ./one.formula, env: {{ {variable}: /tmp/x }}{{host}} }}")
@@ -355,9 +355,9 @@ def test_node_that_joins_late(hosts):
 
 
 def connections_to(port):
-    with open("/proc/net/tcp") as table:
-        rows = [line.split() for line in list(table)[1:]]
-    return [row for row in rows if int(row[2].split(":")[1], 16) == port and row[3] == "01"]
+    """Established connections to a port of this machine."""
+    rows = [line.split() for table in ("tcp", "tcp6") for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]]
+    return [row for row in rows if int(row[2].split(":")[-1], 16) == port and row[3] == "01"]
 
 
 def test_missing_node_is_named(hosts):
@@ -406,8 +406,10 @@ def test_two_runs_of_one_name(hosts):
     with hosts.live() as sim:
         sim.ready().frame(5)
         words = [hosts.desk.hermes, "run", hosts.ring(name=sim.name)]
+        began = time.monotonic()
         second = subprocess.run(own_shared_memory(words), capture_output=True, text=True, timeout=20, cwd=hosts.desk.folder)
         assert second.returncode == 2, second.stderr
+        assert time.monotonic() - began < 3, "who is refused need not wait"
         assert sim.name in second.stderr and "--name" in second.stderr and re.search("host [abc]", second.stderr), second.stderr
         _, frame = segment_words(sim.name)
         sim.frame(frame + 20)
@@ -516,7 +518,8 @@ def test_node_of_another_protocol(hosts):
 def test_node_of_another_version_that_understands(hosts):
     hosts.start("a")
     def answer(message):
-        return ("welcome", welcome(version="0.2.7")) if message["say"] == "hello" else ("refused", {"cause": "the fake is full"})
+        return {"hello": ("welcome", welcome(version="0.2.7")), "open": ("refused", {"cause": "the fake is full"}),
+                "end": ("gone", {"run": message["body"].get("run", 0)})}[message["say"]]
     done, heard = run_against(hosts, answer)
     line = error_line(done.expect(2, "0.2.7"))
     assert "host x" in line and "the fake is full" in line, line
