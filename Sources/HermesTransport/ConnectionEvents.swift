@@ -7,8 +7,10 @@ public enum ConnectionEvent: Sendable, Equatable {
     case disconnected(descriptor: Int32)
     /// The other side does not accept this key.
     case refusedHere
-    /// No handshake came about: another mechanism, another key, or somebody who speaks no ZeroMQ.
+    /// No handshake came about: another key, or somebody who hangs up.
     case handshakeFailed
+    /// Somebody who speaks no ZeroMQ, or another mechanism; ZeroMQ does not dial again.
+    case notUnderstood
     /// Nobody listens there yet; it is tried again.
     case retried
 }
@@ -40,6 +42,7 @@ final class ConnectionEvents {
             case ZMQ_EVENT_HANDSHAKE_SUCCEEDED: return .connected(descriptor: Int32(bitPattern: value))
             case ZMQ_EVENT_DISCONNECTED: return .disconnected(descriptor: Int32(bitPattern: value))
             case ZMQ_EVENT_HANDSHAKE_FAILED_AUTH: return .refusedHere
+            case ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL: return .notUnderstood
             case ZMQ_EVENT_CONNECT_RETRIED: return .retried
             default: return .handshakeFailed
             }

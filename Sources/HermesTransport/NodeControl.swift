@@ -55,6 +55,8 @@ public final class NodeControl: @unchecked Sendable {
     private let hasKeys: Bool
     private var thread = pthread_t()
 
+    /// So many handshakes in a row don't fail by chance.
+    private static let enoughHandshakes = 3
     /// Bytes of the longest message a node may send.
     public static let longestMessage: Int64 = 64 << 20
 
@@ -146,7 +148,7 @@ public final class NodeControl: @unchecked Sendable {
             }
             let standing = state.standings[question.node]
             let isHopeless =
-                state.isOver || standing.isRefused || standing.failedHandshakes >= 3
+                state.isOver || standing.isRefused || standing.failedHandshakes >= Self.enoughHandshakes
                 || standing.wasConnected && !standing.isConnected
             return isHopeless ? .hopeless : nil
         }
@@ -237,6 +239,7 @@ public final class NodeControl: @unchecked Sendable {
                     return wasLost
                 case .refusedHere: standing.isRefused = true
                 case .handshakeFailed: standing.failedHandshakes += 1
+                case .notUnderstood: standing.failedHandshakes = Self.enoughHandshakes
                 case .retried: standing.retries += 1
                 }
                 return false

@@ -55,8 +55,8 @@ class Keys:
 class Node:
     """A hermes-node. What it starts inherits a word in its environment, by which everything of it is found."""
 
-    def __init__(self, desk, name, address="127.0.0.1", port=None, keys=None, accept=None, prefix=()):
-        self.desk, self.name, self.keys, self.accept, self.prefix = desk, name, keys, accept, tuple(prefix)
+    def __init__(self, desk, name, address="127.0.0.1", port=None, keys=None, accept=None, mirror=None, prefix=()):
+        self.desk, self.name, self.keys, self.accept, self.mirror, self.prefix = desk, name, keys, accept, mirror, tuple(prefix)
         self.port = port or next(BLOCKS)
         self.endpoint = f"tcp://{address}:{self.port}"
         self.ports = range(self.port + 1, self.port + PORTS_OF_A_NODE)
@@ -200,7 +200,8 @@ class Hosts:
     def entry(self, node):
         """A host as it stands in the configuration."""
         key = f', key: "{node.keys.public}"' if node.keys else ""
-        return f'{{ endpoint: "{node.endpoint}"{key} }}'
+        mirror = f', mirror: "{node.mirror}"' if node.mirror else ""
+        return f'{{ endpoint: "{node.endpoint}"{key}{mirror} }}'
 
     def config(self, modules, wiring=(), name=None, hosts=None, file=None, **execution):
         """`modules`: name to (host or None, the text of its trouble file or its Placed settings)."""
