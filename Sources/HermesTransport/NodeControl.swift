@@ -84,8 +84,7 @@ public final class NodeControl: @unchecked Sendable {
             socket.set(ZMQ_RECONNECT_IVL, 50)
             socket.set(ZMQ_RECONNECT_IVL_MAX, 500)
             socket.setWide(ZMQ_MAXMSGSIZE, Self.longestMessage)
-            socket.set(ZMQ_HEARTBEAT_IVL, Int32(livenessSeconds * 200))
-            socket.set(ZMQ_HEARTBEAT_TIMEOUT, Int32(livenessSeconds * 600))
+            socket.watchLiveness(limitSeconds: livenessSeconds)
             return Connection(node: node, socket: socket, events: try ConnectionEvents(of: socket, in: context))
         }
         state = Monitor(State(standings: nodes.map { _ in Standing() }))

@@ -2,8 +2,8 @@
 import os
 import subprocess
 
-# The desk and hosts a, b, c; each has an address on either network.
-MACHINES = ("desk", "a", "b", "c")
+# The desk, hosts a, b, c, and one that may pass on what it gets.
+MACHINES = ("desk", "a", "b", "c", "relay")
 
 
 def ip(*words, check=True):
@@ -32,7 +32,7 @@ def why_not():
 
 
 class Network:
-    """`main` joins all machines, `side` joins the hosts: for their mirrors, say."""
+    """`main` joins all machines, `side` all but the desk: it is for mirrors."""
 
     def __init__(self):
         self.prefix = f"faults-{os.getpid()}"
@@ -44,9 +44,12 @@ class Network:
     def address(self, machine, network="main"):
         return f"10.{71 if network == 'main' else 72}.0.{MACHINES.index(machine) + 1}"
 
+    def file(self, machine):
+        return f"/run/netns/{self.space(machine)}"
+
     def inside(self, machine):
         """What makes the command that follows run on a machine, as the same process."""
-        return ["nsenter", f"--net=/run/netns/{self.space(machine)}"]
+        return ["nsenter", f"--net={self.file(machine)}"]
 
     def __enter__(self):
         ip("netns", "add", self.switch)

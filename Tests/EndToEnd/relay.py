@@ -2,18 +2,22 @@
 remember what it carried."""
 import asyncio
 import contextlib
+import ctypes
+import os
 import random
 import threading
+
+CLONE_NEWNET = 0x40000000
 
 
 class Relay:
     """Listens at `address` on each of `ports` and passes on to the same port of `target`, both ways.
 
-    Every byte comes out `delay` seconds after it went in. `carried` has what each connection said to the target.
+    Every byte comes out `delay` seconds after it went in. `namespace`: the file of a network namespace to be in. `carried` has what each connection said to the target.
     """
 
-    def __init__(self, address, ports, target, delay=0.0, seed=1):
-        self.address, self.ports, self.target, self.delay = address, ports, target, delay
+    def __init__(self, address, ports, target, delay=0.0, namespace=None, seed=1):
+        self.address, self.ports, self.target, self.delay, self.namespace = address, ports, target, delay, namespace
         self.random = random.Random(seed)
         self.carried = []
         self.loop = asyncio.new_event_loop()
@@ -30,6 +34,10 @@ class Relay:
         self.thread.join(10)
 
     def serve(self):
+        if self.namespace:
+            # Of this thread alone.
+            with open(self.namespace) as namespace:
+                assert ctypes.CDLL(None, use_errno=True).setns(namespace.fileno(), CLONE_NEWNET) == 0, os.strerror(ctypes.get_errno())
         asyncio.set_event_loop(self.loop)
         for port in self.ports:
             self.loop.run_until_complete(asyncio.start_server(
@@ -50,7 +58,8 @@ class Relay:
             return
         said = bytearray()
         self.carried.append(said)
-        await asyncio.gather(self.carry(reader, back, said), self.carry(there, writer, None))
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.gather(self.carry(reader, back, said), self.carry(there, writer, None))
 
     async def carry(self, reader, writer, said):
         """One direction, until it ends; then the other side hears of it."""
