@@ -273,9 +273,13 @@ final class RunService: @unchecked Sendable {
                 try link.dial(peer: peer.index, at: endpoint)
             }
         }
-        let missing = try link.prove(
-            setUp.peers.map(\.index).filter(hostNames.indices.contains),
-            dialled: setUp.peers.filter { $0.endpoint != nil }.map(\.index), until: deadline(after: 5))
+        let dialled = setUp.peers.filter { $0.endpoint != nil }.map(\.index)
+        var missing = try link.prove(
+            setUp.peers.map(\.index).filter(hostNames.indices.contains), dialled: dialled, until: deadline(after: 5))
+        if !missing.contains(where: dialled.contains) {
+            // The other side knows the address that it does not reach, so it is to speak first.
+            missing = try link.prove(missing, dialled: [], until: deadline(after: 1))
+        }
         guard missing.isEmpty else {
             let pairs = setUp.peers.filter { missing.contains($0.index) }.map { peer in
                 peer.endpoint.map { "does not reach host \(peer.host) at \($0)" }

@@ -69,9 +69,7 @@ public final class RunLink {
         socket.set(ZMQ_IPV6, 1)
         // Once there, a connection that ends is the end of the run: what was on its way is lost.
         socket.set(ZMQ_RECONNECT_IVL, -1)
-        let limit = max(livenessSeconds, 0.1)
-        socket.set(ZMQ_HEARTBEAT_IVL, Int32(limit * 200))
-        socket.set(ZMQ_HEARTBEAT_TIMEOUT, Int32(limit * 600))
+        socket.watchLiveness(limitSeconds: livenessSeconds)
         socket.set(ZMQ_HANDSHAKE_IVL, 5000)
         events = try ConnectionEvents(of: socket, in: context)
         zmq_msg_init(current)
@@ -100,7 +98,9 @@ public final class RunLink {
 
     // MARK: Connections
 
-    /// Makes this end the one that is dialled.
+    /// Makes this end the one that is dialled: at every endpoint, or at none.
+    /// - Parameter endpoints: after the first, one whose address this machine does not have is passed over: somebody else,
+    ///   a router say, leads from there to here.
     public func listen(on endpoints: [String]) throws {
         if let secret = security.secretKey {
             socket.set(ZMQ_CURVE_SERVER, 1)
@@ -108,7 +108,17 @@ public final class RunLink {
         } else {
             socket.set(ZMQ_PLAIN_SERVER, 1)
         }
-        for endpoint in endpoints { try socket.bind(endpoint) }
+        var bound: [String] = []
+        for endpoint in endpoints {
+            do {
+                try socket.bind(endpoint)
+                bound.append(endpoint)
+            } catch let error as TransportError {
+                if error.code == EADDRNOTAVAIL && !bound.isEmpty { continue }
+                bound.forEach(socket.unbind)
+                throw error
+            }
+        }
     }
 
     public func dial(peer: Int, at endpoint: String) throws {
