@@ -2,7 +2,7 @@
 # executable and a library that are both called `hermes` cannot come from one Swift package.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run flight build test bench install format lint clean setup release library examples
+.PHONY: help run flight hil cluster build test bench install deb format lint clean setup release library examples
 
 PREFIX ?= /usr/local
 EXECUTABLES = hermes hermes-node
@@ -23,6 +23,14 @@ run: release library ## build what is missing and run Examples/basic_sim.yaml
 flight: release library ## fly a real aircraft: JSBSim's c172p, 200 simulated seconds
 	$(MAKE) -C Examples/flight run
 
+hil: release library ## hardware in the loop over three hosts: a motor with a clock of its own, 200 Hz
+	$(MAKE) -C Examples hil
+	Examples/hil/run
+
+cluster: release library ## three nodes on this machine, and the same bits as on one host
+	$(MAKE) -C Examples cluster
+	Examples/cluster/run
+
 build: release library examples ## hermes, libhermes and the example modules, optimised
 
 test: ## every test, from a fresh clone (see docs/testing.md)
@@ -33,6 +41,10 @@ bench: release library ## speed and memory, each line beside its floor; QUICK=1 
 
 install: release library ## into PREFIX (/usr/local), beneath DESTDIR if set
 	scripts/install "$(DESTDIR)" "$(PREFIX)" $(EXECUTABLES)
+
+deb: release library ## .build/deb/hermes_*.deb: what `make install` installs, with a user, folders and settings for the service
+	@scripts/setup --deb
+	scripts/deb $(EXECUTABLES)
 
 format: ## rewrite Swift sources in the project's style
 	swift format --in-place --parallel --recursive $(SWIFT_SOURCES)

@@ -13,6 +13,7 @@ import json
 import os
 import platform
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -20,6 +21,9 @@ import tempfile
 import threading
 import time
 from pathlib import Path
+
+from many_hosts import bench_hosts
+from processes import Failed, compile_c, run_checked
 
 ROOT = Path(__file__).resolve().parent.parent
 WIDE_COUNT = 100_000
@@ -38,20 +42,15 @@ class Bench:
         self.lines = []
 
     def compile(self):
-        cc = os.environ.get("CC", "cc")
-        flags = ["-std=c11", "-O2", "-ffp-contract=off", "-Wall", "-Wextra", "-Wpedantic", "-Werror"]
-        headers = ["-I", str(ROOT / "include")]
+        headers = ["-I", ROOT / "include"]
         modules = ROOT / "bench" / "modules"
         library = ROOT / ".build" / "lib" / "libhermes.a"
-        run_checked([cc, *flags, str(ROOT / "bench" / "floors.c"), "-o", str(self.floors), "-pthread"])
-        run_checked(
-            [cc, *flags, *headers, str(modules / "relay.c"), str(library), "-o", str(self.folder / "relay"),
-             "-pthread", "-ldl", "-lm"])
-        shared = [cc, *flags, *headers, "-shared", "-fPIC"]
-        run_checked([*shared, str(modules / "relay.c"), "-o", str(self.folder / "relay.so")])
+        compile_c(ROOT / "bench" / "floors.c", self.floors, "-pthread")
+        compile_c(modules / "relay.c", self.folder / "relay", *headers, library, "-pthread", "-ldl", "-lm")
+        shared = [*headers, "-shared", "-fPIC"]
+        compile_c(modules / "relay.c", self.folder / "relay.so", *shared)
         for name, signal_flags in (("wide_out", "HERMES_OUTPUT"), ("wide_in", "HERMES_INPUT")):
-            run_checked([*shared, f"-DWIDE_FLAGS={signal_flags}", str(modules / "wide.c"),
-                         "-o", str(self.folder / f"{name}.so")])
+            compile_c(modules / "wide.c", self.folder / f"{name}.so", *shared, f"-DWIDE_FLAGS={signal_flags}")
         for i in range(32):  # a shared object is loaded once: a copy each, so that each module has its own variables
             shutil.copy(self.folder / "relay.so", self.folder / f"relay_{i}.so")
 
@@ -76,30 +75,20 @@ class Bench:
         """As many frames as take about `seconds`."""
         return max(20, int(self.seconds * 1e9 / max(ns_per_frame, 1.0)))
 
-    def add(self, name, unit, floor, product, bar, *, by="ratio", floor_name="", note=""):
-        """A line of the table. by: what the bar bounds: the ratio, or the product's own value."""
+    def add(self, name, unit, floor, product, bar, *, by="ratio", least=False, floor_name="", note=""):
+        """A line of the table. by: what the bar bounds: the ratio, or the product's own value. least: from below."""
         ratio = statistics.median(p / f for p, f in zip(product, floor) if f) if floor else None
         floor_value = statistics.median(floor) if floor else None
         value = statistics.median(product)
         measured = ratio if by == "ratio" else abs(value)
         line = {
             "name": name, "unit": unit, "floor": floor_value, "floor_name": floor_name, "hermes": value, "ratio": ratio,
-            "bar": bar, "bar_bounds": by, "ok": None if bar is None else measured <= bar, "note": note,
+            "bar": bar, "bar_bounds": by, "bar_is": "least" if least else "most", "note": note,
+            "ok": None if bar is None else measured >= bar if least else measured <= bar,
             "floor_rounds": floor, "hermes_rounds": product,
         }
         self.lines.append(line)
         print_line(line)
-
-
-class Failed(Exception):
-    pass
-
-
-def run_checked(command):
-    result = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL)
-    if result.returncode != 0:
-        raise Failed(f"`{' '.join(command)}` exited with {result.returncode}: {result.stderr.decode(errors='replace')}")
-    return result.stdout.decode()
 
 
 def ns_per_frame(summary):
@@ -255,9 +244,13 @@ class Watch:
         runner.start()
         margin = min(1.0, seconds / 4)
         time.sleep(margin)
-        begin, cpu_begin = time.monotonic(), cpu_seconds(found.get("pid"))
-        time.sleep(max(seconds - 2 * margin, 0.1))
-        end, cpu_end = time.monotonic(), cpu_seconds(found.get("pid"))
+        try:
+            begin, cpu_begin = time.monotonic(), cpu_seconds(found.get("pid"))
+            time.sleep(max(seconds - 2 * margin, 0.1))
+            end, cpu_end = time.monotonic(), cpu_seconds(found.get("pid"))
+        except OSError:  # the process is gone; why, its thread knows
+            runner.join()
+            raise result.get("error", Failed("hermes run ended before it could be watched")) from None
         runner.join()
         if "error" in result:
             raise result["error"]
@@ -302,7 +295,8 @@ def print_line(line):
     if line["bar"] is None:
         bar, verdict = "", ""
     else:
-        bar = f"<= {line['bar']:g}" + ("x" if line["bar_bounds"] == "ratio" else f" {line['unit']}")
+        bound = ">=" if line["bar_is"] == "least" else "<="
+        bar = f"{bound} {line['bar']:g}" + ("x" if line["bar_bounds"] == "ratio" else f" {line['unit']}")
         verdict = "ok" if line["ok"] else "MISS"
     print(f"{line['name']:40} {number(line['floor']):>10} {number(line['hermes']):>10} {line['unit']:3} "
           f"{number(line['ratio']):>7}  {bar:>12}  {verdict:5}{line['floor_name']}", flush=True)
@@ -327,7 +321,7 @@ def main():
     parser.add_argument("--quick", action="store_true", default=os.environ.get("QUICK", "0") not in ("", "0"))
     parser.add_argument("--rounds", type=int)
     parser.add_argument("--realtime-seconds", type=float)
-    parser.add_argument("--only", default="", help="processes, wires, inproc, start or realtime")
+    parser.add_argument("--only", default="", help="processes, wires, inproc, start, hosts or realtime")
     options = parser.parse_args()
 
     rounds = options.rounds or (3 if options.quick else 7)
@@ -338,17 +332,19 @@ def main():
         "wires": bench_wires,
         "inproc": bench_inproc,
         "start": bench_start,
+        "hosts": bench_hosts,
         "realtime": lambda bench: bench_realtime(bench, realtime_seconds, 1 if options.quick else 3),
     }
     if options.only and options.only not in parts:
         parser.error(f"--only takes one of {', '.join(parts)}")
 
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what runs is ended in order
     about = machine()
     print(f"{about['cpu']}, {about['cores']} cores, load {about['load'][0]:.2f}; medians of {rounds} alternating rounds")
     if about["load"][0] > 0.5 * about["cores"]:
         print("The machine is busy: both columns are, and the bars for an idle machine mean little.")
     print_head()
-    failures = []
+    failures = {}
     with tempfile.TemporaryDirectory(prefix="hermes-bench-") as folder:
         bench = Bench(Path(options.hermes).resolve(), Path(folder), rounds, seconds)
         bench.compile()
@@ -357,8 +353,8 @@ def main():
                 try:
                     part(bench)
                 except Failed as failure:
-                    failures.append(f"{name}: {failure}")
-                    print(f"{name}: {failure}", file=sys.stderr)
+                    failures[name] = str(failure)
+                    print(f"{name}: {failure}", file=sys.stderr, flush=True)
 
     path = Path(options.json)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -368,6 +364,8 @@ def main():
     bars = [line for line in bench.lines if line["ok"] is not None]
     print("-" * 98)
     print(f"{sum(line['ok'] for line in bars)} of {len(bars)} bars met; {os.path.relpath(path)} has every round")
+    if failures:
+        print(f"NOT MEASURED, or not to the end: {', '.join(failures)}")
     return 2 if failures else 0
 
 

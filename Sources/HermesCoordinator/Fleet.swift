@@ -14,6 +14,8 @@ public final class Fleet: NodeSession, @unchecked Sendable {
         /// Seconds to wait for nodes that are not there yet.
         public var graceSeconds: Double
         public var livenessSeconds: Double
+        /// Frames to grant at once; nil: as many as suits.
+        public var grant: UInt64?
         /// Signals whose values of every frame are wanted here, by index in the registry.
         public var collects: @Sendable (Plan) -> [Int]
         public var moduleLine: @Sendable (_ host: String, _ module: String, _ line: String) -> Void
@@ -22,7 +24,7 @@ public final class Fleet: NodeSession, @unchecked Sendable {
         public var note: @Sendable (_ text: String) -> Void
 
         public init(
-            keys: CurveKeys?, graceSeconds: Double, livenessSeconds: Double,
+            keys: CurveKeys?, graceSeconds: Double, livenessSeconds: Double, grant: UInt64?,
             collects: @escaping @Sendable (Plan) -> [Int],
             moduleLine: @escaping @Sendable (String, String, String) -> Void,
             warning: @escaping @Sendable (String) -> Void, note: @escaping @Sendable (String) -> Void
@@ -30,6 +32,7 @@ public final class Fleet: NodeSession, @unchecked Sendable {
             self.keys = keys
             self.graceSeconds = graceSeconds
             self.livenessSeconds = livenessSeconds
+            self.grant = grant
             self.collects = collects
             self.moduleLine = moduleLine
             self.warning = warning
@@ -63,8 +66,13 @@ public final class Fleet: NodeSession, @unchecked Sendable {
     private var shares: [HostShare] = []
     /// For each host the signals it sends with every done, by index in the registry.
     private var collected: [[Int]] = []
-    /// Whose done is awaited, by host.
-    private var owing: [Bool] = []
+    private var deskSlots: [Int] = []
+    private var grant = Grant(fixed: nil, width: 0)
+    /// First frame of the last grant, how many of it each host has completed, and their values, row by row.
+    private var granted: UInt64 = 0
+    private var done: [UInt64] = []
+    private var rows: [[UInt64]] = []
+    public private(set) var completedFrame: UInt64 = 0
     private var table = UnsafeMutablePointer<UInt64>.allocate(capacity: 1)
 
     /// - Parameters:
@@ -246,6 +254,10 @@ public final class Fleet: NodeSession, @unchecked Sendable {
         collected = plan.hosts.indices.map { host in
             wanted.filter { plan.modules[plan.registry.signals[$0].module].host == host }
         }
+        deskSlots = collected[0].map { localSlot($0, of: 0) }
+        grant = Grant(fixed: settings.grant, width: collected.map(\.count).max() ?? 0)
+        done = Array(repeating: 0, count: directory.count)
+        rows = collected.map { [UInt64](repeating: 0, count: max($0.count, 1)) }
         table.deallocate()
         table = .allocate(capacity: max(plan.registry.signals.count, 1))
         table.initialize(repeating: 0, count: max(plan.registry.signals.count, 1))
@@ -263,12 +275,13 @@ public final class Fleet: NodeSession, @unchecked Sendable {
     }
 
     public func stage(overrides: [(slot: Int, bits: UInt64)]) throws {
+        begin(0, 1)
         for host in 1..<directory.count {
             let mine = Self.localise(overrides, shares[host])
             try say("stage", StartValues(slots: mine.map(\.slot), bits: mine.map(\.bits)), to: host)
         }
         try onDesk { try desk.stage(overrides: Self.localise(overrides, shares[0])) }
-        try collect(frame: 0)
+        try awaitStart()
         hasStaged = true
         setStates(.staged)
     }
@@ -282,47 +295,107 @@ public final class Fleet: NodeSession, @unchecked Sendable {
 
     // MARK: Frames
 
-    public func step(frame: UInt64) throws {
-        self.frame = frame
-        let header = FrameHeader(.step, run: run, epoch: desk.epoch, frame: frame, count: 1)
-        for host in 1..<directory.count { try linked(host) { try link!.send(header, to: host) } }
-        try onDesk { try desk.step(frame: frame) }
-        try collect(frame: frame)
+    /// 1. Grant every host the same run of frames, in one message each.
+    /// 2. Run the desk's part of them, one frame after the other.
+    /// 3. Wait until every host has said done. The hosts stay in step by the values they owe each other.
+    public func advance(from first: UInt64, through last: UInt64) throws {
+        let count = min(grant.frames, last - first + 1), began = monotonicNow()
+        let header = FrameHeader(.step, run: run, epoch: desk.epoch, frame: first, count: Int(count))
+        begin(first, count)
+        do {
+            for host in 1..<directory.count { try linked(host) { try link!.send(header, to: host) } }
+            for index in 0..<count {
+                frame = first + index
+                try onDesk { try desk.step(frame: frame, appliesWrites: index == 0) }
+                keepDesk(row: Int(index))
+            }
+            while (1..<directory.count).contains(where: { done[$0] < count }) { try take(try word()) }
+        } catch {
+            if count > 1 { salvage() }
+            completedFrame = first - 1 + (done.min() ?? 0)
+            throw error
+        }
+        completedFrame = first + count - 1
+        grant.took(monotonicNow() - began, frames: count)
+    }
+
+    private func begin(_ first: UInt64, _ count: UInt64) {
+        granted = first
+        frame = first
+        for host in done.indices {
+            done[host] = 0
+            if rows[host].count < collected[host].count * Int(count) {
+                rows[host] = [UInt64](repeating: 0, count: collected[host].count * Int(count))
+            }
+        }
+    }
+
+    private func keepDesk(row: Int) {
+        let own = desk.slots, width = collected[0].count
+        for (column, slot) in deskSlots.enumerated() { rows[0][row * width + column] = own[slot] }
+        done[0] = UInt64(row) + 1
+    }
+
+    /// Values of the frames that a host has completed; any other word says that it failed.
+    private func take(_ word: (peer: Int, header: FrameHeader, payload: UnsafeRawBufferPointer)) throws {
+        let (host, header, values) = word
+        guard header.kind == .done else { return try hear(header, values, from: host) }
+        guard header.epoch == desk.epoch else { return }
+        let width = collected[host].count, count = Int(header.count)
+        guard header.frame &+ 1 == granted + UInt64(count), values.count == width * 8 * count,
+            rows[host].count >= width * count
+        else {
+            throw RunFailure(
+                .protocolError, host: directory.name(host), frame: granted, cause: "said done for frame \(header.frame)"
+            )
+        }
+        rows[host].withUnsafeMutableBytes { $0.copyMemory(from: values) }
+        done[host] = UInt64(count)
+    }
+
+    /// Within a grant something failed: asks the others to end where they are, and takes what they have completed.
+    private func salvage() {
+        var waited = openHosts.subtracting(goneHosts.withLock { $0 })
+        for host in waited {
+            try? say("terminate", Terminate(hurried: true), to: host, urgent: true)
+            control?.tell(host - 1, "end", EndRun(run: run))
+        }
+        let limit = deadline(after: 1)
+        while !waited.isEmpty && monotonicNow() < limit {
+            waited.subtract(goneHosts.withLock { $0 })
+            guard let word = try? link?.nextWord(until: monotonicNow() + 10_000_000, heedsAlarm: false) else {
+                continue
+            }
+            if word.header.kind == .done {
+                try? take(word)
+            } else if let message = ControlMessage(word.payload), message.say == "failed" || message.say == "ok" {
+                waited.remove(word.peer)
+                openHosts.remove(word.peer)
+            }
+        }
+    }
+
+    public func recall(_ frame: UInt64) {
+        let row = Int(frame - granted)
+        for host in collected.indices {
+            let width = collected[host].count
+            for (column, slot) in collected[host].enumerated() { table[slot] = rows[host][row * width + column] }
+        }
     }
 
     public func reset() throws {
+        begin(0, 1)
         for host in 1..<directory.count { try say("reset", ControlMessage.Nothing(), to: host) }
         try onDesk { try desk.reset() }
-        try collect(frame: 0)
+        try awaitStart()
     }
 
-    /// Waits until every host has said done, and puts the values that came with it into the table.
-    private func collect(frame: UInt64) throws {
-        let epoch = desk.epoch
-        var owed = directory.count - 1
-        owing = collected.map { _ in true }
-        owing[0] = false
-        while owed > 0 {
-            let (host, header, values) = try word()
-            guard header.kind == .done else {
-                try hear(header, values, from: host)
-                continue
-            }
-            guard header.epoch == epoch else { continue }
-            let width = collected[host].count
-            guard header.frame == frame, values.count == width * 8 * Int(header.count), header.count == 1 else {
-                throw RunFailure(
-                    .protocolError, host: directory.name(host), frame: frame,
-                    cause: "said done for frame \(header.frame)")
-            }
-            for (column, slot) in collected[host].enumerated() {
-                table[slot] = UInt64(littleEndian: values.loadUnaligned(fromByteOffset: column * 8, as: UInt64.self))
-            }
-            owed -= 1
-            owing[host] = false
-        }
-        let own = desk.slots
-        for slot in collected[0] { table[slot] = own[localSlot(slot, of: 0)] }
+    /// Waits until every host has said that it is at frame 0.
+    private func awaitStart() throws {
+        while (1..<directory.count).contains(where: { done[$0] < 1 }) { try take(try word()) }
+        keepDesk(row: 0)
+        recall(0)
+        completedFrame = 0
     }
 
     /// A host's slots follow each other as in the registry.
@@ -501,7 +574,7 @@ public final class Fleet: NodeSession, @unchecked Sendable {
     }
 
     private var whoOwes: String {
-        let names = owing.indices.filter { owing[$0] }.map { "host \(directory.name($0))" }
+        let names = done.indices.dropFirst().filter { done[$0] == 0 }.map { "host \(directory.name($0))" }
         return names.isEmpty ? "the other hosts" : names.joined(separator: ", ")
     }
 
@@ -534,9 +607,7 @@ public final class Fleet: NodeSession, @unchecked Sendable {
     private func hostFailure() throws -> RunFailure? {
         let limit = monotonicNow() + Self.wordsNanoseconds
         while true {
-            while let (host, header, payload) = try link?.nextWord(until: monotonicNow(), heedsAlarm: false) {
-                try hear(header, payload, from: host)
-            }
+            while let word = try link?.nextWord(until: monotonicNow(), heedsAlarm: false) { try take(word) }
             guard var failure = loss.withLock({ $0 }) else { return nil }
             if failure.code != .lost || monotonicNow() > limit || isDetailed.load(ordering: .relaxed) {
                 if hasStaged { failure.frame = failure.frame ?? frame }

@@ -41,8 +41,8 @@ struct FrameScheduler {
     /// Until the end, over and over:
     /// 1. At the frame edge, see to what outsiders want; one load when nobody wants anything.
     /// 2. In realtime sleep until the frame's absolute start; a command wakes it.
-    /// 3. Have the node run the frame.
-    /// 4. Show the completed frame to recorder and digest.
+    /// 3. Have the node run the frame; over several hosts it may run on, as far as nobody is to interfere.
+    /// 4. Show each completed frame to recorder and digest.
     mutating func run() throws -> RunOutcome {
         try observe(frame: 0)
         while true {
@@ -50,11 +50,15 @@ struct FrameScheduler {
             switch state.next {
             case .run(let frame):
                 if state.isPaced, !waitForStart(of: frame) { continue }
-                try node.step(frame: frame)
+                defer { if state.frame >= awaitedFrame { settle() } }
+                do {
+                    try node.advance(from: frame, through: state.limit)
+                } catch {
+                    try complete(from: frame)
+                    throw error
+                }
                 if isPacing { pacer.ended(frame, now: monotonicNow()) }
-                state.completed(frame)
-                try observe(frame: frame)
-                if frame >= awaitedFrame { settle() }
+                try complete(from: frame)
             case .wait:
                 waitForCommand()
             case .reset:
@@ -62,6 +66,17 @@ struct FrameScheduler {
             case .end(let outcome):
                 return outcome
             }
+        }
+    }
+
+    /// Takes note of the frames that an advance has completed, one by one.
+    private mutating func complete(from first: UInt64) throws {
+        let last = node.completedFrame
+        guard last >= first else { return }
+        for frame in first...last {
+            node.recall(frame)
+            state.completed(frame)
+            try observe(frame: frame)
         }
     }
 

@@ -64,6 +64,12 @@ struct RunState: Equatable {
         return .run(frame: frame + 1)
     }
 
+    /// How far frames may go on without a look at anything else.
+    var limit: UInt64 {
+        if isPaused { return stepTarget }
+        return mode == .afap ? lastFrame ?? .max : frame + 1
+    }
+
     /// True while deadlines count: running in realtime, not stepping by hand.
     var isPaced: Bool { mode == .realtime && !isPaused }
 

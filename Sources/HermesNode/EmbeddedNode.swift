@@ -281,10 +281,9 @@ public final class EmbeddedNode: LinkedNode {
 
     // MARK: Frames
 
-    public func step(frame: UInt64) throws { try step(frame: frame, appliesWrites: true) }
-
-    /// The last completed frame.
-    public var frame: UInt64 { segment?.frame ?? 0 }
+    public func advance(from first: UInt64, through last: UInt64) throws { try step(frame: first, appliesWrites: true) }
+    public var completedFrame: UInt64 { segment?.frame ?? 0 }
+    public func recall(_ frame: UInt64) {}
 
     public func sample(_ slots: [Int]) -> [UInt64] {
         slots.map { (0..<segment!.signalCount).contains($0) ? segment!.slots[$0] : 0 }
@@ -294,8 +293,7 @@ public final class EmbeddedNode: LinkedNode {
         written += values.filter { (0..<segment!.signalCount).contains($0.slot) }
     }
 
-    /// - Parameter appliesWrites: false within a run of granted frames.
-    func step(frame: UInt64, appliesWrites: Bool) throws {
+    public func step(frame: UInt64, appliesWrites: Bool) throws {
         // Not earlier: until the step begins, everybody who looks sees the completed frame and nothing else.
         if appliesWrites {
             segment!.applyWrites()

@@ -51,6 +51,24 @@ public final class ModuleRoot {
         var room = [CChar](repeating: 0, count: Int(PATH_MAX))
         let length = readlink("/proc/self/fd/\(file)", &room, room.count - 1)
         guard length > 0 else { throw RunFailure(.launch, module: module, cause: "'\(relative)' can't be resolved") }
-        return String(decoding: room[..<length].map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        let resolved = String(decoding: room[..<length].map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        try refuseForeignWriters(resolved, of: module)
+        return resolved
+    }
+
+    /// A file, or a folder on the way to it, that others may write to could be another one by the time it is used.
+    private func refuseForeignWriters(_ resolved: String, of module: String) throws {
+        var place = resolved
+        while place.count > path.count {
+            var status = stat()
+            guard lstat(place, &status) == 0, status.st_mode & 0o022 == 0 || status.st_mode & S_IFMT == S_IFLNK,
+                status.st_uid == getuid() || status.st_uid == 0
+            else {
+                throw RunFailure(
+                    .refused, module: module,
+                    cause: "others may write to \(place), and so have this node start what they like; run: chmod go-w \(place)")
+            }
+            place = place.lastIndex(of: "/").map { String(place[..<$0]) } ?? ""
+        }
     }
 }

@@ -153,7 +153,10 @@ public final class NodeAgent {
             case "open": try open(message, caller)
             case "end":
                 guard let body = message.body(EndRun.self) else { break }
-                for index in runs.indices where runs[index].id == body.run { end(index, cause: body.cause) }
+                let known = runs.indices.filter { runs[$0].id == body.run }
+                for index in known { end(index, cause: body.cause) }
+                // One that was refused or is over: the coordinator need not wait for it.
+                if known.isEmpty { tell(caller, "gone", GoneRun(run: body.run, cause: nil)) }
             default:
                 throw Refused("this node, version \(settings.version), does not know '\(message.say)'; upgrade it")
             }

@@ -167,7 +167,7 @@ final class RunService: @unchecked Sendable {
     private func lost(_ peer: Int) -> RunFailure {
         let name = hostNames.indices.contains(peer) ? hostNames[peer] : "desk"
         var failure = RunFailure(
-            .lost, host: order.open.host, frame: isPrepared ? node.map { $0.frame } : nil,
+            .lost, host: order.open.host, frame: isPrepared ? node.map { $0.completedFrame } : nil,
             cause: peer == 0 ? "lost the coordinator" : "lost its link to host \(name)")
         failure.peer = peer == 0 ? nil : name
         return failure
@@ -273,9 +273,13 @@ final class RunService: @unchecked Sendable {
                 try link.dial(peer: peer.index, at: endpoint)
             }
         }
-        let missing = try link.prove(
-            setUp.peers.map(\.index).filter(hostNames.indices.contains),
-            dialled: setUp.peers.filter { $0.endpoint != nil }.map(\.index), until: deadline(after: 5))
+        let dialled = setUp.peers.filter { $0.endpoint != nil }.map(\.index)
+        var missing = try link.prove(
+            setUp.peers.map(\.index).filter(hostNames.indices.contains), dialled: dialled, until: deadline(after: 5))
+        if !missing.contains(where: dialled.contains) {
+            // The other side knows the address that it does not reach, so it is to speak first.
+            missing = try link.prove(missing, dialled: [], until: deadline(after: 1))
+        }
         guard missing.isEmpty else {
             let pairs = setUp.peers.filter { missing.contains($0.index) }.map { peer in
                 peer.endpoint.map { "does not reach host \(peer.host) at \($0)" }
@@ -330,17 +334,21 @@ final class RunService: @unchecked Sendable {
         guard isPrepared, step.epoch == node.epoch else { return }
         let width = collected.count, count = Int(step.count)
         if rows.count < width * count { rows = [UInt64](repeating: 0, count: width * count) }
+        var completed = 0
+        // Also when it fails: frames that every host has completed are not lost.
+        defer {
+            rows.withUnsafeBytes { bytes in
+                let values = UnsafeRawBufferPointer(rebasing: bytes[..<(width * completed * 8)])
+                try? send(done: step.frame + UInt64(completed) - 1, count: completed, values)
+            }
+        }
         for index in 0..<count {
             // What is set from outside waits for an edge that no host has been granted yet.
             try node.step(frame: step.frame + UInt64(index), appliesWrites: index == 0)
             let slots = node.slots
             for (column, slot) in collected.enumerated() { rows[index * width + column] = slots[slot] }
+            completed += 1
             if node.attention != attentionSeen { try attend() }
-        }
-        try rows.withUnsafeBytes { bytes in
-            try send(
-                done: step.frame + UInt64(count) - 1, count: count,
-                UnsafeRawBufferPointer(rebasing: bytes[..<(width * count * 8)]))
         }
     }
 

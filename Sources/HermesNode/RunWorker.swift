@@ -42,7 +42,8 @@ public enum RunWorker {
             service = try RunService(order, channel: channel, keeper: &processKeeper)
         } catch {
             keeper_finish(&processKeeper)
-            channel.say("refused", Refused("\(error)"))
+            // Whoever hears it knows whom it asked.
+            channel.say("refused", Refused((error as? RunFailure)?.cause ?? "\(error)"))
             return 2
         }
         channel.say("opened", service.opened)

@@ -4,7 +4,7 @@ import HermesPlan
 /// What a coordinator asks of a node, whichever way the words travel. All calls come from the thread that runs the
 /// frames, save `raiseAttention` and `abandon`.
 ///
-/// Order: `launch`, `prepare`, `stage`, then `step` for each frame and `atEdge` between frames; `terminate` and
+/// Order: `launch`, `prepare`, `stage`, then `advance` over and over and `atEdge` between; `terminate` and
 /// then `remove` once, always.
 public protocol NodeSession: AnyObject {
     /// Starts the modules and returns what each announced, in file order.
@@ -14,8 +14,13 @@ public protocol NodeSession: AnyObject {
     func prepare(_ plan: Plan) throws
     /// Stages the modules, stores `overrides` over what they said and delivers every wire: frame 0.
     func stage(overrides: [(slot: Int, bits: UInt64)]) throws
-    /// Applies what was set from outside, then runs one frame; returns when it is complete.
-    func step(frame: UInt64) throws
+    /// Applies what was set from outside, then runs frame `first` and as many behind it as suits the node, at most to
+    /// `last`; returns when they are complete. When it throws, `completedFrame` may still have moved.
+    func advance(from first: UInt64, through last: UInt64) throws
+    /// The last frame that is complete everywhere.
+    var completedFrame: UInt64 { get }
+    /// Has `slots` show a frame of the last `advance`.
+    func recall(_ frame: UInt64)
     /// Resets the modules, stores the same overrides and opens an epoch at frame 0.
     func reset() throws
     /// Answers outsiders who want the values of one frame.

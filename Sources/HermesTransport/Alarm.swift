@@ -1,10 +1,12 @@
 import Glibc
 import Synchronization
 
-/// Wakes a thread that sleeps on sockets: a descriptor that becomes readable once and stays so.
+/// Raised once, and stays so: tells threads that wait for others to give up. It can be polled as a descriptor, and it calls
+/// whoever sleeps on something else.
 public final class Alarm: Sendable {
     private let ends: (read: Int32, write: Int32)
     private let raised = Atomic<Bool>(false)
+    private let call = Mutex<(@Sendable () -> Void)?>(nil)
 
     public init() {
         var pair: [Int32] = [-1, -1]
@@ -22,10 +24,17 @@ public final class Alarm: Sendable {
     public var descriptor: Int32 { ends.read }
     public var isRaised: Bool { raised.load(ordering: .acquiring) }
 
+    /// What to call when it is raised, at once if it is; in place of what was to be called before.
+    func onRaise(_ body: @escaping @Sendable () -> Void) {
+        call.withLock { $0 = body }
+        if isRaised { body() }
+    }
+
     /// From any thread.
     public func raise() {
         guard !raised.exchange(true, ordering: .acquiringAndReleasing) else { return }
         var byte: UInt8 = 1
         write(ends.write, &byte, 1)
+        call.withLock { $0 }?()
     }
 }

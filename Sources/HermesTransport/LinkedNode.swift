@@ -6,4 +6,8 @@ public protocol LinkedNode: NodeSession {
     /// `prepare` with only this host's share; `link` leads to the others.
     /// - Parameter longestStepSeconds: how long a step may take on any host; 0 for ever.
     func prepare(_ share: HostShare, link: RunLink?, longestStepSeconds: Double) throws
+    /// Runs one frame.
+    /// - Parameter appliesWrites: false within a run of granted frames: what is set from outside waits for an edge that no
+    ///   host has been granted.
+    func step(frame: UInt64, appliesWrites: Bool) throws
 }

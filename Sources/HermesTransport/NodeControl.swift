@@ -55,6 +55,8 @@ public final class NodeControl: @unchecked Sendable {
     private let hasKeys: Bool
     private var thread = pthread_t()
 
+    /// So many handshakes in a row don't fail by chance.
+    private static let enoughHandshakes = 3
     /// Bytes of the longest message a node may send.
     public static let longestMessage: Int64 = 64 << 20
 
@@ -82,8 +84,7 @@ public final class NodeControl: @unchecked Sendable {
             socket.set(ZMQ_RECONNECT_IVL, 50)
             socket.set(ZMQ_RECONNECT_IVL_MAX, 500)
             socket.setWide(ZMQ_MAXMSGSIZE, Self.longestMessage)
-            socket.set(ZMQ_HEARTBEAT_IVL, Int32(livenessSeconds * 200))
-            socket.set(ZMQ_HEARTBEAT_TIMEOUT, Int32(livenessSeconds * 600))
+            socket.watchLiveness(limitSeconds: livenessSeconds)
             return Connection(node: node, socket: socket, events: try ConnectionEvents(of: socket, in: context))
         }
         state = Monitor(State(standings: nodes.map { _ in Standing() }))
@@ -146,7 +147,7 @@ public final class NodeControl: @unchecked Sendable {
             }
             let standing = state.standings[question.node]
             let isHopeless =
-                state.isOver || standing.isRefused || standing.failedHandshakes >= 3
+                state.isOver || standing.isRefused || standing.failedHandshakes >= Self.enoughHandshakes
                 || standing.wasConnected && !standing.isConnected
             return isHopeless ? .hopeless : nil
         }
@@ -237,6 +238,7 @@ public final class NodeControl: @unchecked Sendable {
                     return wasLost
                 case .refusedHere: standing.isRefused = true
                 case .handshakeFailed: standing.failedHandshakes += 1
+                case .notUnderstood: standing.failedHandshakes = Self.enoughHandshakes
                 case .retried: standing.retries += 1
                 }
                 return false

@@ -49,7 +49,7 @@ public final class NodeListener {
     /// The next message, nil when there is none.
     public func next() -> (caller: Caller, message: ControlMessage)? {
         while let event = events.next() {
-            if event == .handshakeFailed { rubbish += 1 }
+            if event == .handshakeFailed || event == .notUnderstood { rubbish += 1 }
         }
         while let parts = socket.receive() {
             guard parts.count == 2, let message = parts[1].withUnsafeBytes({ ControlMessage($0) }) else {

@@ -29,6 +29,9 @@ public final class RunLink {
     private let events: ConnectionEvents
     private let security: LinkSecurity
     private let alarm: Alarm
+    private let bell: Bell
+    /// What the socket's time-out is set to, milliseconds.
+    private var sleep: Int32 = -1
     private var isConnected: [Bool]
     private var mirrors: [MessageRing]
     private var words = MessageRing()
@@ -66,12 +69,12 @@ public final class RunLink {
         socket.set(ZMQ_IPV6, 1)
         // Once there, a connection that ends is the end of the run: what was on its way is lost.
         socket.set(ZMQ_RECONNECT_IVL, -1)
-        let limit = max(livenessSeconds, 0.1)
-        socket.set(ZMQ_HEARTBEAT_IVL, Int32(limit * 200))
-        socket.set(ZMQ_HEARTBEAT_TIMEOUT, Int32(limit * 600))
+        socket.watchLiveness(limitSeconds: livenessSeconds)
         socket.set(ZMQ_HANDSHAKE_IVL, 5000)
         events = try ConnectionEvents(of: socket, in: context)
         zmq_msg_init(current)
+        bell = try Bell(for: socket, in: context)
+        alarm.onRaise { [bell] in bell.ring() }
     }
 
     deinit {
@@ -82,6 +85,8 @@ public final class RunLink {
     /// - Parameter lingers: what is not sent yet gets half a second.
     public func close(lingers: Bool) {
         if !lingers { socket.set(ZMQ_LINGER, 0) }
+        alarm.onRaise {}
+        bell.close()
         socket.close()
         events.socket.close()
     }
@@ -93,7 +98,9 @@ public final class RunLink {
 
     // MARK: Connections
 
-    /// Makes this end the one that is dialled.
+    /// Makes this end the one that is dialled: at every endpoint, or at none.
+    /// - Parameter endpoints: after the first, one whose address this machine does not have is passed over: somebody else,
+    ///   a router say, leads from there to here.
     public func listen(on endpoints: [String]) throws {
         if let secret = security.secretKey {
             socket.set(ZMQ_CURVE_SERVER, 1)
@@ -101,7 +108,17 @@ public final class RunLink {
         } else {
             socket.set(ZMQ_PLAIN_SERVER, 1)
         }
-        for endpoint in endpoints { try socket.bind(endpoint) }
+        var bound: [String] = []
+        for endpoint in endpoints {
+            do {
+                try socket.bind(endpoint)
+                bound.append(endpoint)
+            } catch let error as TransportError {
+                if error.code == EADDRNOTAVAIL && !bound.isEmpty { continue }
+                bound.forEach(socket.unbind)
+                throw error
+            }
+        }
     }
 
     public func dial(peer: Int, at endpoint: String) throws {
@@ -232,42 +249,44 @@ public final class RunLink {
 
     /// Sleeps until something came and files it; false at the deadline.
     private func pump(until deadline: UInt64, heedsAlarm: Bool = true) throws(LinkFault) -> Bool {
-        var hasTaken = false
-        while try takeOne() { hasTaken = true }
-        if hasTaken { return true }
         while true {
             if heedsAlarm && alarm.isRaised { throw .alarm }
-            var milliseconds = -1
-            if deadline != .max {
+            var milliseconds = Self.longestSleep
+            if deadline < .max / 2 {
                 let now = monotonicNow()
-                if now >= deadline { return false }
-                milliseconds = Int(min((deadline - now + 999_999) / 1_000_000, 1 << 30))
+                if now < deadline {
+                    milliseconds = Int32(min((deadline - now + 999_999) / 1_000_000, UInt64(Self.longestSleep)))
+                } else {
+                    milliseconds = 0
+                }
             }
-            withUnsafeTemporaryAllocation(of: zmq_pollitem_t.self, capacity: 2) { items in
-                items[0] = socket.readable
-                items[1] = readable(alarm.descriptor)
-                _ = zmq_poll(items.baseAddress!, heedsAlarm ? 2 : 1, milliseconds)
-            }
-            while try takeOne() { hasTaken = true }
-            if hasTaken { return true }
+            if try takeOne(milliseconds) { return true }
+            if deadline < .max / 2 && monotonicNow() >= deadline { return false }
         }
     }
+    /// Milliseconds after which a sleeper looks at its clock.
+    private static let longestSleep: Int32 = 1000
 
-    /// Takes one message off the socket and files it; false when none is there.
-    private func takeOne() throws(LinkFault) -> Bool {
+    /// Takes the next message off the socket and files it; false when none came in time. One blocking call: to watch
+    /// anything beside the socket would cost every message two more calls of the kernel, so the alarm comes as a message.
+    private func takeOne(_ milliseconds: Int32) throws(LinkFault) -> Bool {
+        if milliseconds != sleep {
+            socket.set(ZMQ_RCVTIMEO, milliseconds)
+            sleep = milliseconds
+        }
         var name = zmq_msg_t(), message = zmq_msg_t()
         zmq_msg_init(&name)
         defer { zmq_msg_close(&name) }
-        guard zmq_msg_recv(&name, socket.pointer, ZMQ_DONTWAIT) >= 0 else { return false }
+        guard zmq_msg_recv(&name, socket.pointer, 0) >= 0 else { return false }
         zmq_msg_init(&message)
         var parts = 0, hasMore = zmq_msg_more(&name) != 0
-        while hasMore && zmq_msg_recv(&message, socket.pointer, ZMQ_DONTWAIT) >= 0 {
+        while hasMore && zmq_msg_recv(&message, socket.pointer, 0) >= 0 {
             parts += 1
             hasMore = zmq_msg_more(&message) != 0
         }
         guard parts == 1, let peer = sender(&name), file(&message, from: peer) else {
             zmq_msg_close(&message)
-            dropped += 1
+            if zmq_msg_size(&name) != Bell.name.count { dropped += 1 }
             return true
         }
         return true

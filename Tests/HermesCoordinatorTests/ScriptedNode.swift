@@ -74,17 +74,21 @@ final class ScriptedNode: NodeSession, @unchecked Sendable {
     func write(_ values: [(slot: Int, bits: UInt64)]) {
         for (slot, bits) in values { memory[slot] = bits }
     }
-    func step(frame: UInt64) throws {
+    private(set) var completedFrame: UInt64 = 0
+    func recall(_ frame: UInt64) {}
+    func advance(from frame: UInt64, through last: UInt64) throws {
         note(.step(frame))
         // A run that nobody ends must end in a failed test.
         if frame % 1024 == 0 && Date() > limit {
             throw RunFailure(.timeout, frame: frame, cause: "nobody ended this run")
         }
         try onStep(frame)
+        completedFrame = frame
     }
     func reset() {
         note(.reset)
         epochCount += 1
+        completedFrame = 0
     }
     func atEdge() { note(.edge) }
     func terminate(hurried: Bool) { note(.terminate(hurried: hurried)) }

@@ -74,7 +74,7 @@ private final class Bench: @unchecked Sendable {
         try node.stage(overrides: overrides.map { (plan.registry.index(of: $0)!, $1.bitPattern) })
     }
 
-    func step(_ frames: ClosedRange<UInt64>) throws { for frame in frames { try node.step(frame: frame) } }
+    func step(_ frames: ClosedRange<UInt64>) throws { for frame in frames { try node.step(frame: frame, appliesWrites: true) } }
 
     func bits(_ signal: String) -> UInt64 { node.slots[plan!.registry.index(of: signal)!] }
     func number(_ signal: String) -> Double { Double(bitPattern: bits(signal)) }
@@ -128,7 +128,7 @@ private final class Bench: @unchecked Sendable {
         let pids = try bench.pids()
         #expect(pids[0] == 0 && pids[1] > 0)
         for frame in 1...200 as ClosedRange<UInt64> {
-            try bench.node.step(frame: frame)
+            try bench.node.step(frame: frame, appliesWrites: true)
             #expect(bench.bits("inside.count") == frame && bench.bits("outside.count") == frame)
             // To a later phase in the same frame, to an earlier one for the next.
             #expect(bench.number("outside.product") == 3 * Double(frame))

@@ -20,6 +20,8 @@ struct RunNodes {
         var keyFile: String?
         /// Seconds to wait for nodes that are not there yet.
         var graceSeconds = 10.0
+        /// Frames to grant hosts at once; nil: as many as suits.
+        var grant: UInt64?
     }
 
     /// - Parameters:
@@ -57,6 +59,7 @@ struct RunNodes {
             simulation, desk: desk, alarm: alarm,
             settings: Fleet.Settings(
                 keys: keys, graceSeconds: meeting.graceSeconds, livenessSeconds: simulation.execution.livenessSeconds,
+                grant: meeting.grant,
                 collects: { plan in Array(Set(asked.observers.flatMap { $0.signals(of: plan) })).sorted() },
                 moduleLine: { console.moduleLine("\($0)/\($1)", $2) }, warning: { console.warning($0) },
                 note: { console.note($0) }))

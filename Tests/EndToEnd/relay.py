@@ -1,0 +1,89 @@
+"""A TCP relay between two addresses of this machine: a link that is slow and cuts what it carries into pieces, and that can
+remember what it carried."""
+import asyncio
+import contextlib
+import ctypes
+import os
+import random
+import threading
+
+CLONE_NEWNET = 0x40000000
+
+
+class Relay:
+    """Listens at `address` on each of `ports` and passes on to the same port of `target`, both ways.
+
+    Every byte comes out `delay` seconds after it went in. `namespace`: the file of a network namespace to be in. `carried` has what each connection said to the target.
+    """
+
+    def __init__(self, address, ports, target, delay=0.0, namespace=None, seed=1):
+        self.address, self.ports, self.target, self.delay, self.namespace = address, ports, target, delay, namespace
+        self.random = random.Random(seed)
+        self.carried = []
+        self.loop = asyncio.new_event_loop()
+        self.listening = threading.Event()
+        self.thread = threading.Thread(target=self.serve, daemon=True)
+
+    def __enter__(self):
+        self.thread.start()
+        assert self.listening.wait(10), "the relay does not listen"
+        return self
+
+    def __exit__(self, *_):
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self.thread.join(10)
+
+    def serve(self):
+        if self.namespace:
+            # Of this thread alone.
+            with open(self.namespace) as namespace:
+                assert ctypes.CDLL(None, use_errno=True).setns(namespace.fileno(), CLONE_NEWNET) == 0, os.strerror(ctypes.get_errno())
+        asyncio.set_event_loop(self.loop)
+        for port in self.ports:
+            self.loop.run_until_complete(asyncio.start_server(
+                lambda reader, writer, port=port: self.connect(port, reader, writer), self.address, port))
+        self.listening.set()
+        self.loop.run_forever()
+        for task in asyncio.all_tasks(self.loop):
+            task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            self.loop.run_until_complete(asyncio.gather(*asyncio.all_tasks(self.loop), return_exceptions=True))
+        self.loop.close()
+
+    async def connect(self, port, reader, writer):
+        try:
+            there, back = await asyncio.open_connection(self.target, port)
+        except OSError:
+            writer.close()
+            return
+        said = bytearray()
+        self.carried.append(said)
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.gather(self.carry(reader, back, said), self.carry(there, writer, None))
+
+    async def carry(self, reader, writer, said):
+        """One direction, until it ends; then the other side hears of it."""
+        pieces = asyncio.Queue()
+        sending = asyncio.create_task(self.send(pieces, writer))
+        with contextlib.suppress(OSError):
+            while data := await reader.read(1 << 16):
+                if said is not None:
+                    said += data
+                due = self.loop.time() + self.delay
+                while data:
+                    size = self.random.choice((1, 7, 64, 1000, 1 << 16))
+                    pieces.put_nowait((due, data[:size]))
+                    data = data[size:]
+        pieces.put_nowait((self.loop.time() + self.delay, b""))
+        await sending
+
+    async def send(self, pieces, writer):
+        with contextlib.suppress(OSError):
+            while True:
+                due, piece = await pieces.get()
+                await asyncio.sleep(max(0.0, due - self.loop.time()))
+                if not piece:
+                    break
+                writer.write(piece)
+                await writer.drain()
+        writer.close()
