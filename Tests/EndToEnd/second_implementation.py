@@ -516,7 +516,7 @@ class Run(threading.Thread):
         for slot, value in self.overrides:
             self.values[slot] = value
         self.exchange(len(self.share["phases"]))
-        self.done([self.row()])
+        self.done([self.row()], 0)
 
     def step(self, header):
         """Section 9."""
@@ -525,14 +525,18 @@ class Run(threading.Thread):
             self.values[slot] = value
         self.written = []
         rows = []
-        for self.frame in range(header.frame, header.frame + header.count):
-            for phase, members in enumerate(self.share["phases"]):
-                for index in members:
-                    if (self.frame - 1) % self.share["modules"][index]["divisor"] == 0:
-                        self.step_module(index)
-                self.exchange(phase)
-            rows.append(self.row())
-        self.done(rows)
+        try:
+            for frame in range(header.frame, header.frame + header.count):
+                self.frame = frame
+                for phase, members in enumerate(self.share["phases"]):
+                    for index in members:
+                        if (frame - 1) % self.share["modules"][index]["divisor"] == 0:
+                            self.step_module(index)
+                    self.exchange(phase)
+                rows.append(self.row())
+        finally:
+            # Also when it fails: what every host has completed is not lost.
+            self.done(rows, header.frame + len(rows) - 1)
 
     def step_module(self, index):
         entry, module = self.share["modules"][index], self.modules[index]
@@ -563,8 +567,8 @@ class Run(threading.Thread):
     def row(self):
         return b"".join(self.values[slot] for slot in self.share["collected"])
 
-    def done(self, rows):
-        self.link.send(0, DONE, b"".join(rows), epoch=self.epoch, count=len(rows), frame=self.frame)
+    def done(self, rows, last):
+        self.link.send(0, DONE, b"".join(rows), epoch=self.epoch, count=len(rows), frame=last)
 
 
 # ---- A coordinator of one node: sections 5, 7 and 8 -------------------------------------------------------------
