@@ -191,13 +191,14 @@ class Link:
         self.urgent -= header.kind == CONTROL and header.phase == 1
         return peer, header, payload
 
-    def mirror(self, peer, epoch, frame, phase, count):
+    def mirror(self, peer, epoch, frame, phase, count, limit=None):
         """The values that are due; what comes early waits behind them."""
         while True:
             while not self.mirrors[peer]:
                 if self.urgent:
                     raise Told
-                self.pump()
+                if not self.pump(limit):
+                    raise Failed("timeout", f"participant {peer} has not sent its values")
             header, payload = self.mirrors[peer].popleft()
             if header.epoch < epoch:
                 continue
@@ -338,7 +339,7 @@ class Node:
                 if event["say"] == "stop":
                     is_over = True
                     for run in self.runs.values():
-                        run.bell.send(b"end")
+                        run.end()
                 else:
                     run = self.runs.pop(event["run"])
                     run.join()
@@ -369,7 +370,7 @@ class Node:
             reply = control("opened", run.place, number)
         elif say == "end":
             if body["run"] in self.runs:
-                self.runs[body["run"]].bell.send(b"end")
+                self.runs[body["run"]].end()
             return
         else:
             reply = control("refused", {"cause": f"this node does not know {say}"}, number)
@@ -395,6 +396,11 @@ class Run(threading.Thread):
         self.grants = []
         """Frames of each step, for the tests."""
 
+    def end(self):
+        """From the node's thread; a run that is just ending does not hear it."""
+        with contextlib.suppress(zmq.Again):
+            self.bell.send(b"end", zmq.NOBLOCK)
+
     def listen(self, body):
         if self.node.endpoint.startswith("ipc://"):
             path = f"{self.node.endpoint[6:]}.{self.number}"
@@ -412,9 +418,10 @@ class Run(threading.Thread):
         raise AssertionError("no port is free")
 
     def run(self):
-        cause = None
+        cause = "this node is at fault"
         try:
             self.follow()
+            cause = None
         except Told:
             cause = "was told to end"
         except Lost as loss:
@@ -424,12 +431,13 @@ class Run(threading.Thread):
         except Failed as failure:
             cause = str(failure)
             self.report(failure)
-        for module in self.modules:
-            module.terminate()
-        self.link.close()
-        with self.node.context.socket(zmq.PUSH) as mouth:
-            mouth.connect("inproc://runs")
-            mouth.send_json({"say": "gone", "run": self.number, "cause": cause})
+        finally:
+            for module in self.modules:
+                module.terminate()
+            self.link.close()
+            with self.node.context.socket(zmq.PUSH) as mouth:
+                mouth.connect("inproc://runs")
+                mouth.send_json({"say": "gone", "run": self.number, "cause": cause})
 
     def report(self, failure):
         with contextlib.suppress(Lost):
@@ -688,6 +696,10 @@ class Lead:
         _, header, payload = word
         assert header.kind == DONE, payload
         return header, payload
+
+    def mirrored(self, frame, phase=0, epoch=0):
+        """The one value that the host sends in a mirror."""
+        return struct.unpack("<d", self.link.mirror(1, epoch, frame, phase, 1, time.monotonic() + self.patience))[0]
 
     def step(self, frame, count=1, epoch=0):
         self.link.send(1, STEP, epoch=epoch, frame=frame, count=count)

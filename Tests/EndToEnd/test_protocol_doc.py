@@ -413,10 +413,6 @@ def mirror(lead, value, frame, phase=0, epoch=0):
     lead.link.send(1, MIRROR, f64(value), phase=phase, epoch=epoch, count=1, frame=frame)
 
 
-def mirrored(lead, frame, phase=0, epoch=0):
-    return struct.unpack("<d", lead.link.mirror(1, epoch, frame, phase, 1))[0]
-
-
 def launched(desk, lead):
     """A run whose module is there and whose share is prepared."""
     assert lead.ask("setup", {"peers": []}) == ("ok", {})
@@ -435,7 +431,7 @@ def staged(desk, lead, first=0.5):
     lead.tell("stage", {"slots": [], "bits": []})
     header, row = lead.done()
     assert (header.frame, header.epoch, header.count, row) == (0, 0, 1, f64(first, 0))
-    assert mirrored(lead, frame=0, phase=1) == 0
+    assert lead.mirrored(frame=0, phase=1) == 0
     lead.tell("show", {"isPaused": False})
 
 
@@ -454,7 +450,7 @@ def real(echo):
 
 
 def test_hello_and_what_a_node_refuses(desk, real, heard):
-    with Coordinator(real.endpoint, heard=heard) as coordinator:
+    with Coordinator(real.endpoint, heard=heard, patience=PATIENCE) as coordinator:
         say, welcome = coordinator.hello()
         assert say == "welcome" and welcome["running"] == []
         assert welcome["oldestProtocol"] <= 1 <= welcome["protocolVersion"]
@@ -482,7 +478,7 @@ def test_a_second_coordinator_leads_a_real_node(desk, echo, heard, way):
         own = {"keys": pairs["coordinator"], "node_key": pairs["bench"][0]}
     if way == "ipc":
         endpoint = f"ipc://{echo}/n"
-    with RealNode(echo, echo, *options, endpoint=endpoint) as node, Coordinator(node.endpoint, heard=heard, **own) as coordinator:
+    with RealNode(echo, echo, *options, endpoint=endpoint) as node, Coordinator(node.endpoint, heard=heard, patience=PATIENCE, **own) as coordinator:
         coordinator.hello()
         with coordinator.run(desk.name) as lead:
             assert coordinator.hello()[1]["running"] == [desk.name]
@@ -497,7 +493,7 @@ def test_a_second_coordinator_leads_a_real_node(desk, echo, heard, way):
             assert (header.frame, header.epoch, header.count) == (5, 0, 5)
             seen, twice = [1.0, 2.0, 3.0, 4.0, 5.0], [1.0, 2.0, 4.0, 6.0, 8.0]
             assert rows == b"".join(f64(*row) for row in zip(seen, twice))
-            assert [mirrored(lead, frame) for frame in range(1, 6)] == twice
+            assert [lead.mirrored(frame) for frame in range(1, 6)] == twice
 
             # Between frames; the write waits for the step.
             assert lead.ask("sample", {"slots": [2, 0], "bits": []}) == (
@@ -507,7 +503,7 @@ def test_a_second_coordinator_leads_a_real_node(desk, echo, heard, way):
             lead.step(6)
             mirror(lead, 6.0, 6)
             assert lead.done()[1] == f64(6, 50)
-            assert mirrored(lead, 6) == 50
+            assert lead.mirrored(6) == 50
 
             # A reset; what belongs to the epoch before is dropped, and so is what is no message of this run.
             mirror(lead, -1.0, 7)
@@ -515,7 +511,7 @@ def test_a_second_coordinator_leads_a_real_node(desk, echo, heard, way):
             lead.tell("reset")
             header, row = lead.done()
             assert (header.frame, header.epoch, row) == (0, 1, f64(0.25, 0))
-            assert mirrored(lead, 0, phase=1, epoch=1) == 0
+            assert lead.mirrored(0, phase=1, epoch=1) == 0
             lead.step(7, epoch=0)
             name = lead.link.names[1]
             good = HEADER.pack(MAGIC, STEP, 1, 0, lead.run, 1, 1, 1)
@@ -533,7 +529,7 @@ def test_a_second_coordinator_leads_a_real_node(desk, echo, heard, way):
 
 
 def test_what_ends_a_run(desk, real, heard):
-    with Coordinator(real.endpoint, heard=heard) as coordinator:
+    with Coordinator(real.endpoint, heard=heard, patience=PATIENCE) as coordinator:
         # Values that are not the ones due.
         with coordinator.run(desk.name) as lead:
             staged(desk, lead)
@@ -557,7 +553,7 @@ def test_what_ends_a_run(desk, real, heard):
         with coordinator.run(desk.name) as lead:
             staged(desk, lead)
             lead.step(1)
-            assert mirrored(lead, 1) == 1
+            assert lead.mirrored(1) == 1
             coordinator.tell("end", {"run": lead.run, "cause": "enough"})
             assert "enough" in failure(lead)["cause"]
             assert coordinator.until_unasked("gone")["run"] == lead.run
@@ -565,7 +561,7 @@ def test_what_ends_a_run(desk, real, heard):
         with coordinator.run(desk.name) as lead:
             staged(desk, lead)
             lead.step(1)
-            assert mirrored(lead, 1) == 1
+            assert lead.mirrored(1) == 1
             lead.link.say(1, "terminate", {"hurried": True}, 77, urgent=True)
             assert failure(lead)["code"] == "refused"
             assert coordinator.until_unasked("gone")["run"] == lead.run
@@ -597,7 +593,7 @@ def failure(lead):
 
 
 def test_nobody_else_gets_on_a_link(desk, real, heard):
-    with Coordinator(real.endpoint, heard=heard) as coordinator:
+    with Coordinator(real.endpoint, heard=heard, patience=PATIENCE) as coordinator:
         body = coordinator.open_body(desk.name)
         _, opened = coordinator.ask("open", body)
         endpoint = f"tcp://127.0.0.1:{opened['port']}"
