@@ -50,7 +50,7 @@ import Testing
 
     @Test func aShareArrivesAsItWasSent() throws {
         let share = try Self.share()
-        let sent = try ControlMessage("prepare", id: 7, ShareMessage(share, collected: [4, 0]))
+        let sent = try ControlMessage("prepare", id: 7, ShareMessage(share, collected: [4, 0], longestStepSeconds: 5))
         let arrived = try #require(sent.encoded.withUnsafeBytes { ControlMessage($0) }?.body(ShareMessage.self))
         #expect(arrived.collected == [4, 0])
         let taken = try arrived.share()

@@ -1,0 +1,705 @@
+"""The protocol once more, from docs/protocol.md alone: a `Node` that takes part in runs of `hermes run`, and a `Coordinator`
+that drives a `hermes-node`. Nothing here looks at how Hermes does it. Numbers of sections are those of the page.
+
+Whatever is heard is shown to `heard(say, body)`, so that the tests can hold the page to it.
+"""
+import collections
+import contextlib
+import json
+import math
+import queue
+import secrets
+import struct
+import threading
+import time
+from types import SimpleNamespace
+
+import zmq
+from zmq.utils import z85
+
+VERSION = 1
+STEP, DONE, MIRROR, PROBE, CONTROL = 1, 2, 3, 4, 5
+HEADER = struct.Struct("<IBBHQIIQ")
+MAGIC = 0x464D5248
+LONGEST = 64 << 20
+MEETING = 15.0
+"""Seconds in which a run's coordinator must have said something."""
+
+
+class Lost(Exception):
+    """A participant's connection ended."""
+
+    def __init__(self, peer):
+        super().__init__(f"lost participant {peer}")
+        self.peer = peer
+
+
+class Told(Exception):
+    """The run is to end: an urgent word waits, or the node said so."""
+
+
+class Failed(Exception):
+    """What goes into `failed`."""
+
+    def __init__(self, code, cause, **place):
+        super().__init__(cause)
+        self.body = {"code": code, "cause": cause, "lastLines": [], **place}
+
+
+def control(say, body=None, number=0):
+    """Section 4."""
+    return json.dumps({"hermes": VERSION, "id": number, "say": say, "body": body or {}}).encode()
+
+
+def named(token, index):
+    return b"h" + index.to_bytes(2, "little") + token.encode()
+
+
+# ---- A participant's end of a run's links: sections 2, 3, 6 and 10 ----------------------------------------------
+
+class Link:
+    def __init__(self, run, index, participants, security, liveness):
+        self.run, self.index, self.security = run, index, security
+        self.names = [named(security["token"], number) for number in range(participants)]
+        self.context = zmq.Context()
+        self.socket = self.context.socket(zmq.ROUTER)
+        for option, value in [
+            (zmq.ROUTING_ID, self.names[index]), (zmq.ROUTER_MANDATORY, 1), (zmq.LINGER, 500), (zmq.MAXMSGSIZE, LONGEST),
+            (zmq.SNDHWM, 0), (zmq.RCVHWM, 0), (zmq.IPV6, 1), (zmq.RECONNECT_IVL, -1), (zmq.HANDSHAKE_IVL, 5000),
+            (zmq.HEARTBEAT_IVL, int(max(liveness, 0.1) * 200)), (zmq.HEARTBEAT_TIMEOUT, int(max(liveness, 0.1) * 600)),
+        ]:
+            self.socket.setsockopt(option, value)
+        self.events = self.socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
+        self.bell = None
+        self.doorman = None
+        self.proved = {}
+        """Peers that have proved their link, with the descriptor of the connection: that is how ZeroMQ tells of its end."""
+        self.mirrors = [collections.deque() for _ in self.names]
+        self.words = collections.deque()
+        self.urgent = 0
+        self.gone = []
+        self.is_told = False
+        self.dropped = 0
+
+    def close(self):
+        self.socket.disable_monitor()
+        self.events.close(0)
+        self.socket.close()
+        if self.bell is not None:
+            self.bell.close(0)
+        if self.doorman is not None:
+            self.doorman.close(0)
+        self.context.term()
+
+    def listen(self, endpoints):
+        if self.doorman is None:
+            self.doorman = self.context.socket(zmq.REP)
+            self.doorman.bind("inproc://zeromq.zap.01")
+        if self.security.get("secretKey"):
+            self.socket.setsockopt(zmq.CURVE_SERVER, 1)
+            self.socket.setsockopt(zmq.CURVE_SECRETKEY, self.security["secretKey"].encode())
+        else:
+            self.socket.setsockopt(zmq.PLAIN_SERVER, 1)
+        for endpoint in endpoints:
+            self.socket.bind(endpoint)
+
+    def dial(self, peer, endpoint):
+        if self.security.get("secretKey"):
+            self.socket.setsockopt(zmq.CURVE_SERVER, 0)
+            self.socket.setsockopt(zmq.CURVE_PUBLICKEY, self.security["publicKey"].encode())
+            self.socket.setsockopt(zmq.CURVE_SECRETKEY, self.security["secretKey"].encode())
+            self.socket.setsockopt(zmq.CURVE_SERVERKEY, self.security["participants"][peer].encode())
+        else:
+            self.socket.setsockopt(zmq.PLAIN_SERVER, 0)
+            self.socket.setsockopt(zmq.PLAIN_USERNAME, b"hermes")
+            self.socket.setsockopt(zmq.PLAIN_PASSWORD, self.security["token"].encode())
+        self.socket.setsockopt(zmq.CONNECT_ROUTING_ID, self.names[peer])
+        self.socket.connect(endpoint)
+
+    def prove(self, peers, dialled, seconds=5.0):
+        """The peers that did not answer."""
+        for peer in dialled:
+            self.send(peer, PROBE)
+        limit = time.monotonic() + seconds
+        while missing := [peer for peer in peers if peer not in self.proved]:
+            if not self.pump(limit):
+                return missing
+        return []
+
+    def send(self, peer, kind, payload=b"", phase=0, epoch=0, count=0, frame=0):
+        header = HEADER.pack(MAGIC, kind, VERSION, phase, self.run, epoch, count, frame)
+        try:
+            self.socket.send_multipart([self.names[peer], header + payload])
+        except zmq.ZMQError:
+            raise Lost(peer)
+
+    def say(self, peer, say, body=None, number=0, urgent=False):
+        self.send(peer, CONTROL, control(say, body, number), phase=int(urgent))
+
+    def pump(self, limit=None, heeds_loss=True):
+        """Waits until something came, and files it; false at the limit."""
+        poller = zmq.Poller()
+        for socket in filter(None, (self.socket, self.events, self.bell, self.doorman)):
+            poller.register(socket, zmq.POLLIN)
+        while True:
+            if heeds_loss and self.is_told:
+                raise Told
+            if heeds_loss and self.gone:
+                raise Lost(self.gone[0])
+            wait = None if limit is None else max(0, math.ceil((limit - time.monotonic()) * 1000))
+            ready = dict(poller.poll(wait))
+            if not ready:
+                return False
+            if self.doorman in ready:
+                self.answer_doorman()
+            if self.bell in ready:
+                self.bell.recv()
+                self.is_told = True
+            if self.events in ready:
+                _, descriptor = struct.unpack("<Hi", self.events.recv_multipart()[0])
+                self.gone += [peer for peer, own in self.proved.items() if own == descriptor]
+            if self.socket in ready:
+                self.file(*self.socket.recv_multipart(copy=False))
+                return True
+
+    def file(self, sender, *parts):
+        name = sender.bytes
+        if len(parts) != 1 or name not in self.names or name == self.names[self.index] or len(parts[0].bytes) < HEADER.size:
+            self.dropped += 1
+            return
+        peer, message = self.names.index(name), parts[0].bytes
+        magic, kind, _, phase, run, epoch, count, frame = HEADER.unpack_from(message)
+        header = SimpleNamespace(kind=kind, phase=phase, epoch=epoch, count=count, frame=frame)
+        if magic != MAGIC or run != self.run or kind not in (STEP, DONE, MIRROR, PROBE, CONTROL):
+            self.dropped += 1
+        elif kind == PROBE:
+            self.proved[peer] = parts[0].get(zmq.SRCFD)
+            if count == 0:
+                self.send(peer, PROBE, count=1)
+        elif kind == MIRROR:
+            self.mirrors[peer].append((header, message[HEADER.size:]))
+        else:
+            self.urgent += kind == CONTROL and phase == 1
+            self.words.append((peer, header, message[HEADER.size:]))
+
+    def word(self, limit=None, heeds_loss=True):
+        """The next that is no mirror: sender, header, what follows; None at the limit."""
+        while not self.words:
+            if not self.pump(limit, heeds_loss):
+                return None
+        peer, header, payload = self.words.popleft()
+        self.urgent -= header.kind == CONTROL and header.phase == 1
+        return peer, header, payload
+
+    def mirror(self, peer, epoch, frame, phase, count, limit=None):
+        """The values that are due; what comes early waits behind them."""
+        while True:
+            while not self.mirrors[peer]:
+                if self.urgent:
+                    raise Told
+                if not self.pump(limit):
+                    raise Failed("timeout", f"participant {peer} has not sent its values")
+            header, payload = self.mirrors[peer].popleft()
+            if header.epoch < epoch:
+                continue
+            if (header.epoch, header.frame, header.phase, header.count, len(payload)) != (epoch, frame, phase, count, 8 * count):
+                raise Failed("protocol", f"participant {peer} sent frame {header.frame}, phase {header.phase} where frame "
+                                         f"{frame}, phase {phase} was due")
+            return payload
+
+    def answer_doorman(self):
+        """ZAP: version, request, domain, address, identity, mechanism, credentials."""
+        version, request, _, _, _, mechanism, *credentials = self.doorman.recv_multipart()
+        if self.security.get("secretKey"):
+            passes = mechanism == b"CURVE" and z85.encode(credentials[0]).decode() in self.security["participants"]
+        else:
+            passes = mechanism == b"PLAIN" and credentials[1] == self.security["token"].encode()
+        code, text = (b"200", b"OK") if passes else (b"400", b"not accepted")
+        self.doorman.send_multipart([version, request, code, text, b"", b""])
+
+
+# ---- Values: sections 4 and 8 -----------------------------------------------------------------------------------
+
+FORMS = ["<d", "<f", "<q", "<i", "<?"]
+
+
+def value_of(slot, kind):
+    return struct.unpack_from(FORMS[kind], slot)[0]
+
+
+def slot_of(value, kind):
+    return struct.pack(FORMS[kind], value).ljust(8, b"\0")
+
+
+def in_type(value, kind):
+    if kind == 0:
+        return value
+    if kind == 1:
+        try:
+            return struct.unpack("<f", struct.pack("<f", value))[0]
+        except OverflowError:
+            return math.copysign(math.inf, value)
+    if kind == 4:
+        return value != 0
+    if math.isnan(value):
+        return 0
+    most = 2**63 if kind == 2 else 2**31
+    return max(-most, min(most - 1, round(value) if math.isfinite(value) else int(math.copysign(most, value))))
+
+
+class Values:
+    """A host's slots: its signals, the inbox, the outbox."""
+
+    def __init__(self, share):
+        self.count = len(share["signals"])
+        self.inbox, self.outbox = 8 * self.count, 8 * (self.count + share["inboxCount"])
+        self.memory = bytearray(self.outbox + 8 * share["outboxCount"])
+
+    def __getitem__(self, slot):
+        return bytes(self.memory[8 * slot:8 * slot + 8])
+
+    def __setitem__(self, slot, value):
+        self.memory[8 * slot:8 * slot + 8] = value
+
+    def deliver(self, table):
+        """Every source is read before any destination is written."""
+        changes = []
+        for source, destination, count in groups(table["runs"], 3):
+            changes += [(destination + at, self[source + at]) for at in range(count)]
+        changes += [(destination, self[source]) for source, destination in groups(table["copies"], 2)]
+        for wire, (gain, offset) in zip(groups(table["conversions"], 4), groups(table["factors"], 2)):
+            source, destination, source_type, destination_type = wire
+            scaled = float(value_of(self[source], source_type)) * gain
+            changes.append((destination, slot_of(in_type(scaled + offset, destination_type), destination_type)))
+        for destination, value in changes:
+            self[destination] = value
+
+
+def groups(flat, size):
+    return [tuple(flat[at:at + size]) for at in range(0, len(flat), size)]
+
+
+# ---- A node: sections 5 and 7 to 11 -----------------------------------------------------------------------------
+
+class Node:
+    """Answers at an endpoint, with a thread for each run. `with Node(endpoint, make_module): ...`
+
+    `make_module(item)` gives the module that an entry of `launch` asks for: an object with `signals` (as in `announced`),
+    `stage()`, `reset()`, `step(dt, frame, time)`, `terminate()`, `read(name, kind)` and `hand_over(name, value, kind)`,
+    where values are numbers of Python and kinds are those of section 4.
+
+    `keys`: the node's own (public, secret); `accepts`: public keys of coordinators.
+    """
+
+    def __init__(self, endpoint, make_module, keys=None, accepts=(), ports=range(0), heard=lambda say, body: None):
+        self.endpoint, self.make_module, self.keys, self.accepts = endpoint, make_module, keys, accepts
+        self.ports, self.heard = ports, heard
+        self.context = zmq.Context()
+        self.runs = {}
+        self.past = []
+        """Every run that there was."""
+
+    def __enter__(self):
+        self.socket = self.context.socket(zmq.ROUTER)
+        self.doorman = self.context.socket(zmq.REP)
+        self.doorman.bind("inproc://zeromq.zap.01")
+        if self.keys:
+            self.socket.setsockopt(zmq.CURVE_SERVER, 1)
+            self.socket.setsockopt(zmq.CURVE_SECRETKEY, self.keys[1])
+        self.socket.setsockopt(zmq.MAXMSGSIZE, LONGEST)
+        self.socket.bind(self.endpoint)
+        self.ears = self.context.socket(zmq.PULL)
+        self.ears.bind("inproc://runs")
+        self.thread = threading.Thread(target=self.serve)
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        with self.context.socket(zmq.PUSH) as mouth:
+            mouth.connect("inproc://runs")
+            mouth.send_json({"say": "stop"})
+            self.thread.join()
+        for socket in (self.socket, self.doorman, self.ears):
+            socket.close(0)
+        self.context.term()
+
+    def serve(self):
+        poller = zmq.Poller()
+        for socket in (self.socket, self.doorman, self.ears):
+            poller.register(socket, zmq.POLLIN)
+        is_over = False
+        while not is_over or self.runs:
+            ready = dict(poller.poll())
+            if self.doorman in ready:
+                version, request, _, _, _, mechanism, *credentials = self.doorman.recv_multipart()
+                passes = mechanism == b"CURVE" and z85.encode(credentials[0]) in self.accepts
+                self.doorman.send_multipart([version, request, b"200" if passes else b"400", b"", b"", b""])
+            if self.ears in ready:
+                event = self.ears.recv_json()
+                if event["say"] == "stop":
+                    is_over = True
+                    for run in self.runs.values():
+                        run.end()
+                else:
+                    run = self.runs.pop(event["run"])
+                    run.join()
+                    run.bell.close(0)
+                    gone = {"run": event["run"], **({"cause": event["cause"]} if event["cause"] else {})}
+                    self.socket.send_multipart([run.owner, control("gone", gone)])
+            if self.socket in ready:
+                caller, *parts = self.socket.recv_multipart()
+                with contextlib.suppress(ValueError):
+                    (part,) = parts
+                    self.answer(caller, json.loads(part))
+
+    def answer(self, caller, message):
+        say, body, number = message["say"], message["body"], message["id"]
+        self.heard(say, body)
+        if say == "hello":
+            reply = control("welcome", {
+                "version": "0.2.0-second", "protocolVersion": VERSION, "oldestProtocol": VERSION, "clockNanoseconds": time.time_ns(),
+                "cores": 1, "memory": 1 << 30, "running": [run.name for run in self.runs.values()],
+                "machine": {"architecture": "python", "processor": "python", "features": [], "libc": "python"}}, number)
+        elif say == "open" and any(run.name == body["simulation"] for run in self.runs.values()):
+            reply = control("refused", {"cause": f"{body['simulation']} already runs there"}, number)
+        elif say == "open":
+            run = Run(self, caller, body)
+            self.runs[body["run"]] = run
+            self.past.append(run)
+            run.start()
+            reply = control("opened", run.place, number)
+        elif say == "end":
+            if body["run"] in self.runs:
+                self.runs[body["run"]].end()
+            return
+        else:
+            reply = control("refused", {"cause": f"this node does not know {say}"}, number)
+        self.socket.send_multipart([caller, reply])
+
+
+class Run(threading.Thread):
+    """One run on this host."""
+
+    def __init__(self, node, owner, body):
+        super().__init__()
+        self.node, self.owner, self.name, self.number, self.host = node, owner, body["simulation"], body["run"], body["host"]
+        self.link = Link(body["run"], body["index"], body["participants"], body["security"], body["livenessSeconds"])
+        self.place = self.listen(body)
+        self.link.bell = node.context.socket(zmq.PAIR)
+        self.link.bell.bind(f"inproc://run-{self.number}")
+        self.bell = node.context.socket(zmq.PAIR)
+        self.bell.connect(f"inproc://run-{self.number}")
+        self.modules, self.share, self.values = [], None, None
+        self.epoch, self.frame = 0, 0
+        self.written = []
+        self.peers = {0: "desk"}
+        self.grants = []
+        """Frames of each step, for the tests."""
+
+    def end(self):
+        """From the node's thread; a run that is just ending does not hear it."""
+        with contextlib.suppress(zmq.Again):
+            self.bell.send(b"end", zmq.NOBLOCK)
+
+    def listen(self, body):
+        if self.node.endpoint.startswith("ipc://"):
+            path = f"{self.node.endpoint[6:]}.{self.number}"
+            self.link.listen([f"ipc://{path}"])
+            return {"path": path}
+        address = self.node.endpoint[6:].rpartition(":")[0]
+        ports = self.node.ports
+        for attempt in range(len(ports)):
+            port = ports[(self.number + attempt) % len(ports)]
+            try:
+                self.link.listen([f"tcp://{address}:{port}"])
+                return {"port": port}
+            except zmq.ZMQError:
+                continue
+        raise AssertionError("no port is free")
+
+    def run(self):
+        cause = "this node is at fault"
+        try:
+            self.follow()
+            cause = None
+        except Told:
+            cause = "was told to end"
+        except Lost as loss:
+            cause = f"lost {self.peers.get(loss.peer, loss.peer)}"
+            if loss.peer != 0:
+                self.report(Failed("lost", f"lost its link to host {self.peers[loss.peer]}", peer=self.peers[loss.peer]))
+        except Failed as failure:
+            cause = str(failure)
+            self.report(failure)
+        finally:
+            for module in self.modules:
+                module.terminate()
+            self.link.close()
+            with self.node.context.socket(zmq.PUSH) as mouth:
+                mouth.connect("inproc://runs")
+                mouth.send_json({"say": "gone", "run": self.number, "cause": cause})
+
+    def report(self, failure):
+        with contextlib.suppress(Lost):
+            self.link.say(0, "failed", {"host": self.host, "frame": self.frame, **failure.body}, urgent=True)
+
+    def follow(self):
+        if not self.link.words and not self.link.pump(time.monotonic() + MEETING):
+            return
+        while True:
+            peer, header, payload = self.link.word()
+            if peer != 0:
+                continue
+            if header.kind == STEP:
+                if self.values and header.epoch == self.epoch:
+                    self.step(header)
+            elif header.kind == CONTROL:
+                message = json.loads(payload)
+                self.node.heard(message["say"], message["body"])
+                if self.handle(message["say"], message["body"], message["id"]):
+                    return
+
+    def handle(self, say, body, number):
+        """True when the run is over."""
+        if say == "setup":
+            self.set_up(body["peers"])
+            self.link.say(0, "ok", number=number)
+        elif say == "launch":
+            self.modules = [self.node.make_module(item) for item in body["modules"]]
+            announced = [{"isFree": False, "signals": module.signals} for module in self.modules]
+            self.link.say(0, "announced", {"modules": announced}, number)
+        elif say == "prepare":
+            self.share, self.values = body, Values(body)
+            self.link.say(0, "ok", number=number)
+        elif say == "stage":
+            self.overrides = [(slot, bits.to_bytes(8, "little")) for slot, bits in zip(body["slots"], body["bits"])]
+            for module in self.in_order():
+                module.stage()
+            self.begin_epoch()
+        elif say == "reset":
+            self.epoch += 1
+            for module in self.in_order():
+                module.reset()
+            self.begin_epoch()
+        elif say == "write":
+            self.written += [(slot, bits.to_bytes(8, "little")) for slot, bits in zip(body["slots"], body["bits"])]
+        elif say == "sample":
+            bits = [int.from_bytes(self.values[slot], "little") for slot in body["slots"]]
+            self.link.say(0, "values", {"slots": body["slots"], "bits": bits}, number)
+        elif say == "terminate":
+            for module in self.modules:
+                module.terminate()
+            self.modules = []
+            self.link.say(0, "ok", number=number)
+            return True
+        elif say != "show":
+            raise Failed("protocol", f"does not know {say}")
+        return False
+
+    def set_up(self, peers):
+        self.peers.update({peer["index"]: peer["host"] for peer in peers})
+        dialled = [peer["index"] for peer in peers if peer.get("endpoint")]
+        for peer in peers:
+            if peer.get("endpoint"):
+                self.link.dial(peer["index"], peer["endpoint"])
+        missing = self.link.prove([peer["index"] for peer in peers], dialled)
+        if missing:
+            raise Failed("lost", f"has no link to {', '.join(self.peers[peer] for peer in missing)}")
+
+    def in_order(self):
+        return [self.modules[index] for phase in self.share["phases"] for index in phase]
+
+    def signals_of(self, index):
+        """Slot and signal, the name without the module."""
+        entry = self.share["modules"][index]
+        for slot in range(entry["firstSignal"], entry["firstSignal"] + entry["signalCount"]):
+            signal = self.share["signals"][slot]
+            yield slot, signal["name"].split(".", 1)[1], signal["type"], signal["bits"]
+
+    def begin_epoch(self):
+        self.frame = 0
+        for index, module in enumerate(self.modules):
+            for slot, name, kind, _ in self.signals_of(index):
+                self.values[slot] = slot_of(module.read(name, kind), kind)
+        for slot, value in self.overrides:
+            self.values[slot] = value
+        self.exchange(len(self.share["phases"]))
+        self.done([self.row()], 0)
+
+    def step(self, header):
+        """Section 9."""
+        self.grants.append(header.count)
+        for slot, value in self.written:
+            self.values[slot] = value
+        self.written = []
+        rows = []
+        try:
+            for frame in range(header.frame, header.frame + header.count):
+                self.frame = frame
+                for phase, members in enumerate(self.share["phases"]):
+                    for index in members:
+                        if (frame - 1) % self.share["modules"][index]["divisor"] == 0:
+                            self.step_module(index)
+                    self.exchange(phase)
+                rows.append(self.row())
+        finally:
+            # Also when it fails: what every host has completed is not lost.
+            self.done(rows, header.frame + len(rows) - 1)
+
+    def step_module(self, index):
+        entry, module = self.share["modules"][index], self.modules[index]
+        for slot, name, kind, bits in self.signals_of(index):
+            if bits & 5:
+                module.hand_over(name, value_of(self.values[slot], kind), kind)
+        try:
+            module.step(entry["dt"], self.frame, self.frame / self.share["rateHz"])
+        except ArithmeticError as error:
+            raise Failed("status", f"step returned 1: {error}", module=entry["name"])
+        for slot, name, kind, bits in self.signals_of(index):
+            if not bits & 4:
+                self.values[slot] = slot_of(module.read(name, kind), kind)
+
+    def exchange(self, phase):
+        """What follows the steps of a phase, or, for the phase beyond the last, the start of an epoch."""
+        share, values = self.share, self.values
+        if share["gathers"]:
+            values.deliver(share["gathers"][phase])
+        for peer, of_phase, offset, count in groups(share["sends"][phase], 4):
+            start = values.outbox + 8 * offset
+            self.link.send(peer, MIRROR, bytes(values.memory[start:start + 8 * count]), of_phase, self.epoch, count, self.frame)
+        for peer, of_phase, offset, count in groups(share["receives"][phase], 4):
+            start = values.inbox + 8 * offset
+            values.memory[start:start + 8 * count] = self.link.mirror(peer, self.epoch, self.frame, of_phase, count)
+        values.deliver(share["deliveries"][phase])
+
+    def row(self):
+        return b"".join(self.values[slot] for slot in self.share["collected"])
+
+    def done(self, rows, last):
+        self.link.send(0, DONE, b"".join(rows), epoch=self.epoch, count=len(rows), frame=last)
+
+
+# ---- A coordinator of one node: sections 5, 7 and 8 -------------------------------------------------------------
+
+class Coordinator:
+    """Speaks to a node's endpoint, and leads runs on that host alone, itself participant 0 without modules."""
+
+    def __init__(self, endpoint, keys=None, node_key=None, heard=lambda say, body: None, patience=30.0):
+        self.endpoint, self.heard, self.patience = endpoint, heard, patience
+        self.context = zmq.Context()
+        self.socket = self.context.socket(zmq.DEALER)
+        if node_key:
+            self.socket.setsockopt(zmq.CURVE_PUBLICKEY, keys[0])
+            self.socket.setsockopt(zmq.CURVE_SECRETKEY, keys[1])
+            self.socket.setsockopt(zmq.CURVE_SERVERKEY, node_key)
+        self.has_keys = bool(node_key)
+        self.socket.setsockopt(zmq.LINGER, 200)
+        self.socket.connect(endpoint)
+        self.number = 0
+        self.unasked = queue.SimpleQueue()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.socket.close()
+        self.context.term()
+
+    def tell(self, say, body=None, number=0):
+        self.socket.send(control(say, body, number))
+
+    def ask(self, say, body=None):
+        """What it is answered by, and the answer's body."""
+        self.number += 1
+        self.tell(say, body, self.number)
+        while True:
+            message = self.next()
+            if message["id"] == self.number:
+                return message["say"], message["body"]
+            self.unasked.put(message)
+
+    def next(self):
+        assert self.socket.poll(int(self.patience * 1000)), "the node says nothing"
+        message = json.loads(self.socket.recv())
+        assert message["hermes"] == VERSION
+        self.heard(message["say"], message["body"])
+        return message
+
+    def until_unasked(self, say):
+        """The body of the next message of that name that the node says of itself."""
+        while True:
+            message = self.unasked.get() if not self.unasked.empty() else self.next()
+            if message["id"] == 0 and message["say"] == say:
+                return message["body"]
+
+    def hello(self):
+        return self.ask("hello", {"version": "0.2.0-second", "protocolVersion": VERSION, "oldestProtocol": VERSION})
+
+    def open_body(self, simulation, **changes):
+        security = {"token": secrets.token_hex(12)}
+        if self.has_keys:
+            pairs = [zmq.curve_keypair() for _ in range(2)]
+            self.pairs = [tuple(key.decode() for key in pair) for pair in pairs]
+            security.update(publicKey=self.pairs[1][0], secretKey=self.pairs[1][1], participants=[pair[0] for pair in self.pairs])
+        return {"simulation": simulation, "host": "bench", "index": 1, "participants": 2, "run": secrets.randbelow(2**64 - 1) + 1,
+                "security": security, "livenessSeconds": 2.0, **changes}
+
+    @contextlib.contextmanager
+    def run(self, simulation):
+        """A run whose link is proved."""
+        body = self.open_body(simulation)
+        say, opened = self.ask("open", body)
+        assert say == "opened", opened
+        security = dict(body["security"])
+        if self.has_keys:
+            security.update(publicKey=self.pairs[0][0], secretKey=self.pairs[0][1])
+        lead = Lead(body["run"], security, self.heard, self.patience)
+        try:
+            endpoint = f"ipc://{opened['path']}" if opened.get("path") else f"{self.endpoint.rpartition(':')[0]}:{opened['port']}"
+            lead.link.dial(1, endpoint)
+            assert lead.link.prove([1], [1]) == []
+            yield lead
+        finally:
+            lead.link.close()
+
+
+class Lead:
+    """The coordinator's side of a run on one host, index 1."""
+
+    def __init__(self, run, security, heard, patience):
+        self.run, self.heard, self.patience = run, heard, patience
+        self.link = Link(run, 0, 2, security, 2.0)
+        self.number = 0
+
+    def ask(self, say, body=None, urgent=False):
+        self.number += 1
+        self.link.say(1, say, body, self.number, urgent)
+        return self.answer(self.number)
+
+    def answer(self, number=None):
+        """The next control message: its name and body."""
+        word = self.link.word(time.monotonic() + self.patience)
+        assert word, "the host says nothing"
+        _, header, payload = word
+        assert header.kind == CONTROL, header
+        message = json.loads(payload)
+        self.heard(message["say"], message["body"])
+        assert number is None or message["id"] in (0, number), message
+        return message["say"], message["body"]
+
+    def tell(self, say, body=None):
+        self.link.say(1, say, body)
+
+    def done(self):
+        word = self.link.word(time.monotonic() + self.patience)
+        assert word, "the host says nothing"
+        _, header, payload = word
+        assert header.kind == DONE, payload
+        return header, payload
+
+    def mirrored(self, frame, phase=0, epoch=0):
+        """The one value that the host sends in a mirror."""
+        return struct.unpack("<d", self.link.mirror(1, epoch, frame, phase, 1, time.monotonic() + self.patience))[0]
+
+    def step(self, frame, count=1, epoch=0):
+        self.link.send(1, STEP, epoch=epoch, frame=frame, count=count)

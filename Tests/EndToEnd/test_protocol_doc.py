@@ -1,0 +1,635 @@
+"""docs/protocol.md is true: `second_implementation.py`, written from it alone, takes the place of a real node beside another and
+of a coordinator, and every message that it hears has the fields that the page gives it and no other."""
+import itertools
+import json
+import os
+import re
+import socket
+import struct
+import subprocess
+import time
+
+import pytest
+import zmq
+
+from conftest import HERMES, PATIENCE, REPOSITORY, Running, environ, leads_its_group, processes_of, read_recording, wait_for
+from frame_model import Formula, FormulaModule, Simulation, bits, parse_value
+from plain_yaml import load
+from second_implementation import CONTROL, HEADER, MAGIC, MIRROR, STEP, Coordinator, Link, Node, groups
+
+PAGE = REPOSITORY / "docs/protocol.md"
+NODE = HERMES.with_name("hermes-node")
+KINDS = ["f64", "f32", "i64", "i32", "bool"]
+
+
+# ---- The page's tables -------------------------------------------------------------------------------------------
+
+def messages_of_the_page():
+    """{message: {path of a field: whether it must be there}}, from the headings that are a name in backquotes."""
+    messages, fields = {}, None
+    for line in PAGE.read_text().splitlines():
+        if heading := re.match(r"#+ (.+)$", line):
+            name = re.fullmatch(r"`(\w+)`", heading[1])
+            fields = messages.setdefault(name[1], {}) if name else None
+        elif fields is not None and (row := re.match(r"\| `([\w.\[\]]+)` \| (\w+)(\??) \|", line)):
+            fields[row[1]] = (row[2], not row[3])
+    messages["stuck"] = messages["failed"]
+    return messages
+
+
+def paths(value, prefix=""):
+    """Every field of a body with its path, as the page writes it; a list of anything but objects is one field."""
+    if isinstance(value, dict) and (value or not prefix):
+        for key, inner in value.items():
+            yield from paths(inner, f"{prefix}.{key}" if prefix else key)
+    elif isinstance(value, list) and value and all(isinstance(entry, dict) for entry in value):
+        for entry in value:
+            yield from paths(entry, f"{prefix}[]")
+    else:
+        yield prefix, value
+
+
+WORDS = {"integer": int, "number": (int, float), "string": str, "boolean": bool, "list": list}
+
+
+class Listener:
+    """Compares what is heard with the page."""
+
+    def __init__(self):
+        self.page = messages_of_the_page()
+        self.complaints = []
+        self.names = set()
+
+    def __call__(self, say, body):
+        self.names.add(say)
+        if say not in self.page:
+            self.complaints.append(f"the page has no `{say}`")
+            return
+        fields, seen = self.page[say], list(paths(body))
+        for path, value in seen:
+            # An empty list may be one of objects.
+            if path not in fields and not (value == [] and any(name.startswith(path + "[]") for name in fields)):
+                self.complaints.append(f"`{say}` has a field {path} that the page does not name")
+            elif path in fields and value is not None and not isinstance(value, WORDS[fields[path][0]]):
+                self.complaints.append(f"`{say}`: {path} is {value!r}, not of the type {fields[path][0]}")
+        for path, (_, must) in fields.items():
+            parent, _, key = path.rpartition(".")
+            if must and not all(key in owner for owner in owners(body, parent)):
+                self.complaints.append(f"`{say}` lacks {path}")
+
+
+def owners(body, path):
+    """The objects that a path leads to."""
+    found = [body]
+    for part in filter(None, path.split(".")):
+        key = part.removesuffix("[]")
+        found = [inner for owner in found if key in owner for inner in (owner[key] if part.endswith("[]") else [owner[key]])]
+    return found
+
+
+@pytest.fixture
+def heard():
+    listener = Listener()
+    yield listener
+    assert not listener.complaints, "\n".join(sorted(set(listener.complaints)))
+
+
+# ---- Nodes --------------------------------------------------------------------------------------------------------
+
+PORTS = itertools.count(20000 + os.getpid() % 1000 * 10, 10)
+
+
+def free_ports(count=10):
+    """The first of so many neighbours, which nobody gets a second time."""
+    for first in itertools.islice(PORTS, 200):
+        sockets = []
+        try:
+            for port in range(first, first + count):
+                sockets.append(socket.socket())
+                sockets[-1].bind(("127.0.0.1", port))
+            return first
+        except OSError:
+            continue
+        finally:
+            for one in sockets:
+                one.close()
+    pytest.fail("no ports are free")
+
+
+class RealNode:
+    """A `hermes-node` of this test's own. `with RealNode(desk.folder, root) as node: ...`"""
+
+    def __init__(self, folder, root, *options, endpoint=None):
+        self.port = free_ports()
+        self.endpoint = endpoint or f"tcp://127.0.0.1:{self.port}"
+        self.log = folder / f"node-{self.port}.log"
+        ports = [] if endpoint else ["--ports", f"{self.port + 1}-{self.port + 9}"]
+        self.words = [str(NODE), "--listen", self.endpoint, "--modules", str(root), *ports, *map(str, options)]
+
+    def __enter__(self):
+        assert NODE.exists(), f"no {NODE}; build it"
+        with open(self.log, "wb") as log:
+            self.process = subprocess.Popen(self.words, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+        wait_for(lambda: "listening on" in self.said or self.process.poll() is not None, "hermes-node listens")
+        assert self.process.poll() is None, self.said
+        return self
+
+    @property
+    def said(self):
+        return self.log.read_text(errors="replace")
+
+    def __exit__(self, kind, *_):
+        self.process.terminate()
+        try:
+            self.process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            if kind is None:
+                pytest.fail(f"hermes-node did not end on SIGTERM\n{self.said}")
+        assert kind is not None or self.process.returncode == 0, self.said
+
+
+class FormulaOnNode:
+    """modules/formula.c in Python, for the second implementation's node."""
+
+    def __init__(self, text):
+        formula = Formula.parse(text)
+        self.module = FormulaModule(formula, {}, set())
+        self.signals = [
+            {"name": name, "type": KINDS.index(signal.kind), "writable": bool(signal.flags & {"writable", "input"}),
+             "published": "hidden" not in signal.flags, "isNamedAccess": False,
+             "direction": ("input" in signal.flags) + 2 * ("output" in signal.flags)}
+            for name, signal in formula.signals.items()]
+        self.stage, self.reset, self.step = self.module.stage, self.module.reset, self.module.step
+        self.has_terminated = False
+
+    def read(self, name, kind):
+        return self.module.read(name, KINDS[kind])
+
+    def hand_over(self, name, value, kind):
+        self.module.hand_over(name, value, KINDS[kind])
+
+    def terminate(self):
+        self.has_terminated = True
+
+
+def formula_maker(root):
+    return lambda item: FormulaOnNode((root / item["configuration"]).read_text())
+
+
+# ---- A simulation over three hosts --------------------------------------------------------------------------------
+
+FORMULAS = {
+    "source": """
+        signal count i64 output = 3
+        signal wave f64 output,writable = 0.1
+        signal flag bool output = 0
+        signal back f64 input = 0.5
+        count = mix count n
+        wave = wave * 1.0001 + back * 0.37 min 1000 max -1000
+        flag = wave - 0.2
+        """,
+    "relay": """
+        signal seen f32 input = -1
+        signal whole i32 input = 7
+        signal loop f64 input = 2
+        signal sum f32 output = 0
+        signal elapsed f64 output = 0
+        signal gain f64 writable = 1.5
+        sum = sum * 0.5 + seen + whole * gain
+        elapsed = elapsed + dt
+        """,
+    "mixer": """
+        signal left f64 input = 0
+        signal right i64 input = 0
+        signal on bool input = 0
+        signal passed f32 input = 9
+        signal out f64 output = 1
+        out = out * 0.25 + left + right * on + time
+        """,
+    "tail": """
+        signal end f64 input = 0
+        signal steps i32 output = 0
+        signal far i64 input = 4
+        steps = steps + end
+        """,
+}
+WIRING = """wiring:
+  - { src: source.wave, dst: relay.seen, gain: 0.5, offset: 0.25 }
+  - { src: source.count, dst: relay.whole, gain: 1.0e-12 }
+  - { src: mixer.out, dst: relay.loop }
+  - { src: relay.sum, dst: mixer.left, gain: 3 }
+  - { src: source.count, dst: mixer.right, gain: 1.0e-15 }
+  - { src: source.flag, dst: mixer.on }
+  - { src: relay.seen, dst: mixer.passed }
+  - { src: mixer.out, dst: source.back, gain: -0.125 }
+  - { src: relay.loop, dst: tail.end }
+  - { src: mixer.right, dst: tail.far }
+"""
+
+
+def configuration(name, placement, hosts, frames=200):
+    """`placement`: host of each module, None for the desk. `hosts`: lines of `hosts:`, in order."""
+    def module(one):
+        host = f", host: {placement[one]}" if placement.get(one) else ""
+        rate = ", rate_hz: 50" if one == "relay" else ""
+        return f"  {one}: {{ type: process, executable: ./formula, config: ./{one}.formula{rate}{host} }}\n"
+    return (f'version: "0.2"\nname: {name}\n' + ("hosts:\n" + "".join(hosts) if hosts else "")
+            + "modules:\n" + "".join(map(module, FORMULAS)) + WIRING
+            + f"execution: {{ mode: afap, rate_hz: 100, end_time: {frames / 100}, schedule: [[source, tail], relay, mixer] }}\n")
+
+
+@pytest.fixture
+def root(desk):
+    """Desk and nodes share one folder of modules here."""
+    desk.module("formula")
+    for name, text in FORMULAS.items():
+        desk.write(f"{name}.formula", text)
+    desk.folder.chmod(0o755)
+    return desk.folder
+
+
+PLACEMENT = {"source": None, "relay": "rack", "mixer": "bench", "tail": "bench"}
+
+
+def digest_and_rows(desk, text, *options):
+    done = desk.run(text, "--digest", *options).expect(0)
+    return re.search(r"digest (\w+)", done.stdout)[1], desk.record.read_text()
+
+
+@pytest.mark.parametrize("second_dials", [False, True], ids=["dialled", "dialling"])
+@pytest.mark.parametrize("with_keys", [False, True], ids=["plain", "curve"])
+def test_a_second_node_gives_the_same_bits_as_a_real_one(desk, root, heard, with_keys, second_dials):
+    alone = digest_and_rows(desk, configuration(desk.name, {}, []))
+    keys, node_options, run_options, own = {}, [], [], {}
+    if with_keys:
+        for who in ("coordinator", "bench", "rack"):
+            keys[who] = zmq.curve_keypair()
+            secret = desk.write(f"{who}.key", keys[who][1].decode() + "\n")
+            secret.chmod(0o600)
+            desk.write(f"{who}.key.pub", keys[who][0].decode() + "\n")
+        node_options = ["--key", root / "bench.key", "--accept", root / "coordinator.key.pub"]
+        run_options = ["--key", root / "coordinator.key"]
+        own = {"keys": keys["rack"], "accepts": [keys["coordinator"][0]]}
+    port = free_ports()
+    with RealNode(root, root, *node_options) as bench, \
+            Node(f"tcp://127.0.0.1:{port}", formula_maker(root), ports=range(port + 1, port + 10), heard=heard, **own) as rack:
+        lines = {"bench": bench.endpoint, "rack": rack.endpoint}
+        hosts = [f"  {host}: {{ endpoint: '{endpoint}'" + (f", key: '{keys[host][0].decode()}'" if with_keys else "") + " }\n"
+                 for host, endpoint in lines.items()]
+        if not second_dials:
+            hosts.reverse()
+        text = configuration(desk.name, PLACEMENT, hosts)
+        for _ in range(2):
+            assert digest_and_rows(desk, text, *run_options) == alone
+        wait_for(lambda: len(rack.past) == 2 and not any(run.is_alive() for run in rack.past), "both runs are over")
+    assert all(run.link.dropped == 0 for run in rack.past)
+    assert heard.names >= {"hello", "open", "setup", "launch", "prepare", "stage", "show", "terminate"}
+
+
+def second_node(root, heard, make_module=None, **own):
+    port = free_ports()
+    return Node(f"tcp://127.0.0.1:{port}", make_module or formula_maker(root), ports=range(port + 1, port + 10), heard=heard, **own)
+
+
+def host_lines(**nodes):
+    return [f"  {host}: {{ endpoint: '{node.endpoint}' }}\n" for host, node in nodes.items()]
+
+
+def test_a_second_node_takes_writes_and_resets(desk, root, heard):
+    with RealNode(root, root) as bench, second_node(root, heard) as rack:
+        text = configuration(desk.name, PLACEMENT, host_lines(rack=rack, bench=bench)).replace("afap", "single_frame")
+        model = Simulation(load(text), FORMULAS)
+        rows = [[model.row(), model.step(), model.step()], []]
+        with Running(desk, text) as sim:
+            sim.ready()
+            sim.command("step", "2")
+            assert bits(parse_value(sim.command("get", "relay.sum").stdout, "f32"), "f32") == bits(model.value("relay.sum"), "f32")
+            sim.command("set", "relay.gain=-7", "source.wave=12.5")
+            sim.command("step", "3")
+            model.write({"relay.gain": "-7", "source.wave": "12.5"})
+            rows[0] += [model.step() for _ in range(3)]
+            sim.command("reset")
+            rows[1].append(model.reset())
+            sim.command("step", "4")
+            rows[1] += [model.step() for _ in range(4)]
+            sim.command("stop")
+            done = sim.finish().expect(0)
+        assert [epoch.columns for epoch in done.epochs] == [model.published] * 2
+        for epoch, expected in zip(done.epochs, rows):
+            assert epoch.frames == [row["frame"] for row in expected]
+            for row, wanted in zip(epoch.rows, expected):
+                for name in model.published:
+                    kind = model.kind(name)
+                    assert bits(parse_value(row[name], kind), kind) == bits(wanted[name], kind), (row["frame"], name)
+    assert heard.names >= {"write", "sample", "reset"}
+
+
+class Breaking(FormulaOnNode):
+    def __init__(self, text, at):
+        super().__init__(text)
+        self.step = lambda dt, frame, time: 1 / (frame - at)
+
+
+def test_what_a_second_node_reports_is_what_the_user_reads(desk, root, heard):
+    with RealNode(root, root) as bench, \
+            second_node(root, heard, lambda item: Breaking((root / item["configuration"]).read_text(), at=5)) as rack:
+        text = configuration(desk.name, PLACEMENT, host_lines(rack=rack, bench=bench))
+        desk.run(text).expect(2, "module relay", "host rack", "frame 5", "division by zero")
+        assert read_recording(desk.record)[0].frames == [0, 1, 2, 3, 4]
+        desk.run(text).expect(2, "module relay")
+    assert all(module.has_terminated for run in rack.past for module in run.modules)
+
+
+# ---- The example of section 9 -----------------------------------------------------------------------------------------
+
+def test_the_shares_in_the_example_are_those_that_travel(desk, heard):
+    shares = {}
+
+    def listen(say, body):
+        heard(say, body)
+        if say == "prepare":
+            shares[body["hosts"][body["host"]]] = body
+
+    desk.write("icarus.formula", "signal position f64 output = 1\nsignal thrust f64 input = 0\nposition = position + thrust\n")
+    desk.write("pilot.formula", "signal seen f64 input = 0\nsignal thrust f64 output = 1\nthrust = seen * 0.5\n")
+    with second_node(desk.folder, listen) as rack, second_node(desk.folder, listen) as bench:
+        text = (f'version: "0.2"\nname: {desk.name}\nhosts:\n' + "".join(host_lines(rack=rack, bench=bench)) + "modules:\n"
+                "  icarus: { type: process, executable: ./formula, config: icarus.formula, host: rack }\n"
+                "  pilot: { type: process, executable: ./formula, config: pilot.formula, host: bench }\n"
+                "wiring: [{ src: icarus.position, dst: pilot.seen }, { src: pilot.thrust, dst: icarus.thrust }]\n"
+                "execution: { mode: afap, end_time: 0.1, schedule: [icarus, pilot] }\n")
+        desk.run(text).expect(0)
+
+    def moves(table):
+        assert table["conversions"] == [] and table["runs"] == []
+        return ", ".join(f"{source} to {destination}" for source, destination in groups(table["copies"], 2)) or "-"
+
+    section = PAGE.read_text().split("The shares of the two:")[1].split("###")[0]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in section.splitlines() if line.startswith("|")]
+    columns = [shares[host] for host in rows[0][1:]]
+    assert rows[0][1:] == ["rack", "bench"]
+    for name, *cells in rows[2:]:
+        for cell, share in zip(cells, columns):
+            if name == "slots":
+                signals = [f"{slot} `{signal['name']}`" for slot, signal in enumerate(share["signals"])]
+                assert cell == ", ".join([*signals, f"{len(signals)} inbox", f"{len(signals) + 1} outbox"])
+                assert share["inboxCount"] == share["outboxCount"] == 1
+            elif name.startswith(("`gathers`", "`deliveries`")):
+                assert cell == "; ".join(map(moves, share[re.match(r"`(\w+)`", name)[1]])), name
+            else:
+                assert json.loads(cell.strip("`")) == share[name.strip("`")], name
+    assert [row[0].split("`")[1] if "`" in row[0] else row[0] for row in rows[2:]] == [
+        "phases", "slots", "gathers", "sends", "receives", "deliveries", "collected"]
+
+
+# ---- A coordinator beside a real node ---------------------------------------------------------------------------------
+
+ECHO = "signal seen f64 input = 5\nsignal gain f64 writable = 2\nsignal twice f64 output = 0\ntwice = seen * gain\n"
+"""On the host: slot 0 seen, 1 gain, 2 twice; 3 the inbox, 4 the outbox."""
+
+
+def share():
+    def table(*copies):
+        return {"runs": [], "copies": list(copies), "conversions": [], "factors": [], "isStaged": False}
+    return {
+        "host": 1, "simulation": "page", "rateHz": 100, "hosts": [None, "bench"],
+        "modules": [{"name": "echo", "isInproc": False, "isFree": False, "phase": 0, "divisor": 1, "dt": 0.01, "firstSignal": 0,
+                     "signalCount": 3}],
+        "phases": [[0]],
+        "signals": [{"name": f"echo.{name}", "module": 0, "type": 0, "bits": bits}
+                    for name, bits in (("seen", 2 + 4 + 16), ("gain", 3), ("twice", 2 + 8))],
+        "gathers": [table(2, 4), table(2, 4)], "deliveries": [table(3, 0), table(3, 0)],
+        "inboxCount": 1, "outboxCount": 1, "collected": [0, 2], "longestStepSeconds": 5,
+        "sends": [[0, 0, 0, 1], [0, 1, 0, 1]], "receives": [[0, 0, 0, 1], [0, 1, 0, 1]]}
+
+
+def f64(*values):
+    return struct.pack(f"<{len(values)}d", *values)
+
+
+def mirror(lead, value, frame, phase=0, epoch=0):
+    lead.link.send(1, MIRROR, f64(value), phase=phase, epoch=epoch, count=1, frame=frame)
+
+
+def launched(desk, lead):
+    """A run whose module is there and whose share is prepared."""
+    assert lead.ask("setup", {"peers": []}) == ("ok", {})
+    item = {"name": "echo", "kind": "process", "program": "./formula", "arguments": [], "environment": [],
+            "configuration": "echo.formula", "stepTimeoutSeconds": 5}
+    say, announced = lead.ask("launch", {"modules": [item]})
+    assert say == "announced", announced
+    (module,) = announced["modules"]
+    assert [(signal["name"], signal["direction"]) for signal in module["signals"]] == [("seen", 1), ("gain", 0), ("twice", 2)]
+    assert lead.ask("prepare", share()) == ("ok", {})
+
+
+def staged(desk, lead, first=0.5):
+    launched(desk, lead)
+    mirror(lead, first, frame=0, phase=1)
+    lead.tell("stage", {"slots": [], "bits": []})
+    header, row = lead.done()
+    assert (header.frame, header.epoch, header.count, row) == (0, 0, 1, f64(first, 0))
+    assert lead.mirrored(frame=0, phase=1) == 0
+    lead.tell("show", {"isPaused": False})
+
+
+@pytest.fixture
+def echo(desk):
+    desk.module("formula")
+    desk.write("echo.formula", ECHO)
+    desk.folder.chmod(0o755)
+    return desk.folder
+
+
+@pytest.fixture
+def real(echo):
+    with RealNode(echo, echo) as node:
+        yield node
+
+
+def test_hello_and_what_a_node_refuses(desk, real, heard):
+    with Coordinator(real.endpoint, heard=heard, patience=PATIENCE) as coordinator:
+        say, welcome = coordinator.hello()
+        assert say == "welcome" and welcome["running"] == []
+        assert welcome["oldestProtocol"] <= 1 <= welcome["protocolVersion"]
+        assert coordinator.ask("dance")[0] == "refused"
+        for wrong in [{"simulation": "no way"}, {"host": ""}, {"participants": 1}, {"participants": 4097}, {"index": 0}, {"index": 2},
+                      {"livenessSeconds": 0.05}, {"security": {"token": "short"}}, {"run": "text"}]:
+            assert coordinator.ask("open", {**coordinator.open_body(desk.name), **wrong})[0] == "refused", wrong
+        for rubbish in [b"", b"{", b"[]", b" {}", b"\xff" * 40, b'{"say": "hello"}']:
+            coordinator.socket.send(rubbish)
+        coordinator.socket.send_multipart([b"", b"{}"])
+        coordinator.tell("dance")  # number 0: no answer
+        coordinator.tell("end", {"run": 1})
+        assert coordinator.hello()[0] == "welcome"
+
+
+@pytest.mark.parametrize("way", ["tcp", "ipc", "curve"])
+def test_a_second_coordinator_leads_a_real_node(desk, echo, heard, way):
+    options, own, endpoint = [], {}, None
+    if way == "curve":
+        pairs = {who: zmq.curve_keypair() for who in ("coordinator", "bench")}
+        for who, (public, secret) in pairs.items():
+            desk.write(f"{who}.key", secret.decode() + "\n").chmod(0o600)
+            desk.write(f"{who}.pub", public.decode() + "\n")
+        options = ["--key", echo / "bench.key", "--accept", echo / "coordinator.pub"]
+        own = {"keys": pairs["coordinator"], "node_key": pairs["bench"][0]}
+    if way == "ipc":
+        endpoint = f"ipc://{echo}/n"
+    with RealNode(echo, echo, *options, endpoint=endpoint) as node, Coordinator(node.endpoint, heard=heard, patience=PATIENCE, **own) as coordinator:
+        coordinator.hello()
+        with coordinator.run(desk.name) as lead:
+            assert coordinator.hello()[1]["running"] == [desk.name]
+            assert coordinator.ask("open", coordinator.open_body(desk.name))[0] == "refused"
+            staged(desk, lead)
+
+            # A grant of five frames, whose values are early, and some that are dropped.
+            for frame in range(1, 6):
+                mirror(lead, float(frame), frame)
+            lead.step(1, count=5)
+            header, rows = lead.done()
+            assert (header.frame, header.epoch, header.count) == (5, 0, 5)
+            seen, twice = [1.0, 2.0, 3.0, 4.0, 5.0], [1.0, 2.0, 4.0, 6.0, 8.0]
+            assert rows == b"".join(f64(*row) for row in zip(seen, twice))
+            assert [lead.mirrored(frame) for frame in range(1, 6)] == twice
+
+            # Between frames; the write waits for the step.
+            assert lead.ask("sample", {"slots": [2, 0], "bits": []}) == (
+                "values", {"slots": [2, 0], "bits": [int.from_bytes(f64(8), "little"), int.from_bytes(f64(5), "little")]})
+            lead.tell("write", {"slots": [1], "bits": [int.from_bytes(f64(10), "little")]})
+            assert lead.ask("sample", {"slots": [1], "bits": []})[1]["bits"] == [int.from_bytes(f64(2), "little")]
+            lead.step(6)
+            mirror(lead, 6.0, 6)
+            assert lead.done()[1] == f64(6, 50)
+            assert lead.mirrored(6) == 50
+
+            # A reset; what belongs to the epoch before is dropped, and so is what is no message of this run.
+            mirror(lead, -1.0, 7)
+            mirror(lead, 0.25, 0, phase=1, epoch=1)
+            lead.tell("reset")
+            header, row = lead.done()
+            assert (header.frame, header.epoch, row) == (0, 1, f64(0.25, 0))
+            assert lead.mirrored(0, phase=1, epoch=1) == 0
+            lead.step(7, epoch=0)
+            name = lead.link.names[1]
+            good = HEADER.pack(MAGIC, STEP, 1, 0, lead.run, 1, 1, 1)
+            for parts in [[good[:-1]], [b"X" + good[1:]], [HEADER.pack(MAGIC, 9, 1, 0, lead.run, 1, 1, 1)],
+                          [HEADER.pack(MAGIC, STEP, 1, 0, lead.run ^ 1, 1, 1, 1)], [good, good], [b""]]:
+                lead.link.socket.send_multipart([name, *parts])
+            mirror(lead, 8.0, 1, epoch=1)
+            lead.step(1, epoch=1)
+            header, row = lead.done()
+            assert (header.frame, header.epoch, row) == (1, 1, f64(8, 0.5))
+
+            assert lead.ask("terminate", {"hurried": False}, urgent=True) == ("ok", {})
+            assert coordinator.until_unasked("gone") == {"run": lead.run}
+        assert coordinator.hello()[1]["running"] == []
+
+
+def test_what_ends_a_run(desk, real, heard):
+    with Coordinator(real.endpoint, heard=heard, patience=PATIENCE) as coordinator:
+        # Values that are not the ones due.
+        with coordinator.run(desk.name) as lead:
+            staged(desk, lead)
+            mirror(lead, 1.0, 2)
+            lead.step(1)
+            said = failure(lead)
+            assert said["code"] == "protocol" and said["frame"] == 1
+            assert coordinator.until_unasked("gone")["run"] == lead.run
+        # A message that the node does not know.
+        with coordinator.run(desk.name) as lead:
+            launched(desk, lead)
+            assert lead.ask("dance")[1]["code"] == "protocol"
+            assert coordinator.until_unasked("gone")["run"] == lead.run
+        # A share that does not fit together.
+        with coordinator.run(desk.name) as lead:
+            assert lead.ask("setup", {"peers": []})[0] == "ok"
+            assert lead.ask("launch", {"modules": []})[0] == "announced"
+            assert lead.ask("prepare", {**share(), "receives": [[0, 0, 1, 1], []]})[1]["code"] == "protocol"
+            assert coordinator.until_unasked("gone")["run"] == lead.run
+        # The node is told while the run waits for values.
+        with coordinator.run(desk.name) as lead:
+            staged(desk, lead)
+            lead.step(1)
+            assert lead.mirrored(1) == 1
+            coordinator.tell("end", {"run": lead.run, "cause": "enough"})
+            assert "enough" in failure(lead)["cause"]
+            assert coordinator.until_unasked("gone")["run"] == lead.run
+        # An urgent word while it waits for values.
+        with coordinator.run(desk.name) as lead:
+            staged(desk, lead)
+            lead.step(1)
+            assert lead.mirrored(1) == 1
+            lead.link.say(1, "terminate", {"hurried": True}, 77, urgent=True)
+            assert failure(lead)["code"] == "refused"
+            assert coordinator.until_unasked("gone")["run"] == lead.run
+        # A coordinator that goes without a word.
+        with coordinator.run(desk.name) as lead:
+            staged(desk, lead)
+        assert coordinator.until_unasked("gone")["run"] == lead.run
+        # A module that dies.
+        with coordinator.run(desk.name) as lead:
+            staged(desk, lead)
+            (module,) = wait_for(lambda: [pid for pid in processes_of(desk.name) if leads_its_group(pid)
+                                          and environ(pid).get("HERMES_MODULE") == "echo"], "the module's process")
+            os.kill(module, 9)
+            said = failure(lead)
+            assert (said["code"], said["module"], said["host"]) == ("signal", "echo", "bench")
+            assert coordinator.until_unasked("gone")["run"] == lead.run
+
+
+def failure(lead):
+    """The body of `failed`, which may come behind a done."""
+    while True:
+        _, header, payload = lead.link.word(time.monotonic() + PATIENCE)
+        if header.kind == CONTROL:
+            assert header.phase == 1, "it is not urgent"
+            message = json.loads(payload)
+            lead.heard(message["say"], message["body"])
+            assert (message["say"], message["id"]) == ("failed", 0)
+            return message["body"]
+
+
+def test_nobody_else_gets_on_a_link(desk, real, heard):
+    with Coordinator(real.endpoint, heard=heard, patience=PATIENCE) as coordinator:
+        body = coordinator.open_body(desk.name)
+        _, opened = coordinator.ask("open", body)
+        endpoint = f"tcp://127.0.0.1:{opened['port']}"
+        stranger = Link(body["run"], 0, 2, {"token": "x" * 24}, 2.0)
+        stranger.names = [b"h\0\0" + body["security"]["token"].encode(), b"h\1\0" + body["security"]["token"].encode()]
+        stranger.dial(1, endpoint)
+        stranger.send(1, 4)
+        assert "refused" in coordinator.until_unasked("line")["text"]
+        assert stranger.proved == {}
+        stranger.close()
+        own = Link(body["run"], 0, 2, body["security"], 2.0)
+        own.dial(1, endpoint)
+        assert own.prove([1], [1]) == []
+        own.close()
+        assert coordinator.until_unasked("gone")["run"] == body["run"]
+
+
+# ---- The page and the sources ---------------------------------------------------------------------------------------
+
+BETWEEN_NODE_AND_WORKER = {"work", "ending"}
+"""Said on one host only, between hermes-node and the process of a run."""
+
+
+def test_the_page_has_every_message_of_the_sources():
+    call = re.compile(r'\b(?:say|ask|askAll|tell|reply|ControlMessage)\(\s*(?:[\w!.$]+,\s*)?"(\w+)"|\bsay: String = "(\w+)"')
+    files = (REPOSITORY / "Sources").rglob("*.swift")
+    said = {name for file in files for found in call.findall(file.read_text()) for name in found if name}
+    assert said - BETWEEN_NODE_AND_WORKER == set(messages_of_the_page())
+
+
+def test_the_listener_can_complain():
+    """A test that holds the page to what travels must be able to fail."""
+    listener = Listener()
+    listener("ok", {"more": 1})
+    listener("refused", {})
+    listener("gone", {"run": "1"})
+    listener("dance", {})
+    listener("prepare", {**share(), "signals": [{"name": "a.b"}]})
+    assert len(listener.complaints) == 7, listener.complaints
