@@ -22,6 +22,8 @@ public final class Fleet: NodeSession, @unchecked Sendable {
         public var warning: @Sendable (_ text: String) -> Void
         /// What people may like to know while the hosts come together.
         public var note: @Sendable (_ text: String) -> Void
+        /// Told what each host is, as it is met.
+        public var welcomed: @Sendable (_ host: String, _ welcome: Welcome) -> Void = { _, _ in }
 
         public init(
             keys: CurveKeys?, graceSeconds: Double, livenessSeconds: Double, grant: UInt64?,
@@ -119,6 +121,7 @@ public final class Fleet: NodeSession, @unchecked Sendable {
                 throw RunFailure(.protocolError, host: directory.name(index + 1), cause: "its welcome can't be read")
             }
             try check(welcome, host: index + 1, asked: asked)
+            settings.welcomed(directory.name(index + 1), welcome)
         }
     }
 

@@ -25,7 +25,7 @@ struct FileCheck {
     }
 
     /// Shared objects are loaded and Python scripts are read; everything else is executed.
-    private static func isStarted(_ path: String, _ kind: Module.Kind?) -> Bool {
+    static func isStarted(_ path: String, _ kind: Module.Kind?) -> Bool {
         switch kind {
         case .process: true
         case .script: !path.hasSuffix(".py")
