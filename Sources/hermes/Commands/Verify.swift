@@ -44,7 +44,8 @@ struct Verify: ParsableCommand {
         try check(first, "first", console)
         warn(of: reference.freeModules, console)
 
-        var printout = ComparisonPrintout(frames: first.frames, reference: reference)
+        var printout = ComparisonPrintout(
+            frames: first.frames, reference: reference, hosts: machines.all(with: .asPlaced).map(\.name))
         let second = try runAgain(simulation, lastFrame, reference, machines, &printout, console)
         printout.machines = machines.all(with: second)
         guard let difference = printout.difference else {

@@ -9,13 +9,15 @@ struct ComparisonPrintout {
 
     var frames: UInt64
     var reference: ReferenceRun
+    /// Those that have modules as placed, the desk first.
+    var hosts: [String]
     var second = SecondRun.asPlaced
     var difference: RunComparison.Difference?
     /// Modules that kept the second run from this host.
     var immovable: [Immovable] = []
     /// Why the simulation did not start on this host.
     var failureOnOneHost: String?
-    /// Where modules ran.
+    /// Where modules ran, in either run.
     var machines: [(name: String, machine: Machine)] = []
     /// Of a further run as placed, after a difference on one host: how many frames, frame 0 included, were like the first
     /// run's, at most up to that difference.
@@ -26,9 +28,8 @@ struct ComparisonPrintout {
     // MARK: For people
 
     var identical: String {
-        let places =
-            second == .onOneHost ? "; as placed on \(machines.map(\.name).joined(separator: ", ")) and on one host" : ""
-        return "identical: \(frames) frames, digest \(reference.digest)\(places)"
+        let placed = second == .onOneHost ? "; as placed on \(hosts.joined(separator: ", ")) and on one host" : ""
+        return "identical: \(frames) frames, digest \(reference.digest)\(placed)"
     }
 
     var different: String {
