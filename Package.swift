@@ -77,6 +77,7 @@ let package = Package(
             "HermesConfigurationTests", ["HermesConfiguration", "HermesModel"],
             resources: [.copy("Malformed"), .copy("Valid"), .copy("Desk")]),
         tests("HermesPlanTests", ["HermesPlan", "HermesModel"]),
+        tests("HermesProtocolTests", ["HermesProtocol", "HermesPlan", "HermesModel"]),
         tests(
             "HermesNodeTests", ["HermesNode", "HermesProtocol", "HermesPlan", "HermesModel", "CHermes", "CKeeper"],
             resources: [.copy("Modules")]),

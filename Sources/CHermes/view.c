@@ -79,7 +79,8 @@ int hermes_view_open(hermes_view *view, const char *name) {
     }
   }
   hermes_view_close(view);
-  return hermes_error(EINVAL, "%s is not a segment of version %u", path, HERMES_SEGMENT_VERSION);
+  return hermes_error(EINVAL, "%s is not a segment of version %u.%u; build this module with the libhermes of the Hermes that runs it",
+                      path, HERMES_SEGMENT_VERSION, HERMES_EXTENSION_VERSION);
 }
 
 void hermes_view_close(hermes_view *view) {

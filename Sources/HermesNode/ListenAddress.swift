@@ -30,7 +30,8 @@ public struct ListenAddress: Sendable {
             let port = Int(text[text.index(after: colon)...]), (1...65535).contains(port)
         else { throw Wrong(description: "'\(text)' is no endpoint; write tcp://ADDRESS:PORT or ipc://PATH") }
         let address = text[text.index(text.startIndex, offsetBy: 6)..<colon]
-        endpoint = text
+        // ZeroMQ takes no names here.
+        endpoint = address == "localhost" ? "tcp://127.0.0.1:\(port)" : text
         isLocal = address == "localhost" || address.hasPrefix("127.") || address == "[::1]"
         if let range {
             let ends = range.split(separator: "-").map { Int($0) }

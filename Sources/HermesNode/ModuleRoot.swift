@@ -66,7 +66,9 @@ public final class ModuleRoot {
             else {
                 throw RunFailure(
                     .refused, module: module,
-                    cause: "others may write to \(place), and so have this node start what they like; run: chmod go-w \(place)")
+                    cause:
+                        "others may write to \(place), and so have this node start what they like; run: chmod go-w \(place)"
+                )
             }
             place = place.lastIndex(of: "/").map { String(place[..<$0]) } ?? ""
         }

@@ -75,6 +75,8 @@ public final class NodeAgent {
                 log.warning("refused \(address): the key \(key ?? "(none)") is not among the accepted ones")
             }
         }
+        let before = umask(0o177)
+        defer { umask(before) }
         do {
             listener = try NodeListener(context, endpoint: settings.endpoint, keys: settings.keys)
         } catch let error as TransportError where error.code == EADDRINUSE {
@@ -83,6 +85,9 @@ public final class NodeAgent {
                 cause:
                     "\(settings.endpoint) is taken, most likely by another hermes-node; end that one or listen elsewhere"
             )
+        } catch let error as TransportError where error.code == ENODEV || error.code == EADDRNOTAVAIL {
+            throw RunFailure(
+                .refused, cause: "\(settings.endpoint) is no address of this machine; give one of its own, in numbers")
         }
     }
 
@@ -91,7 +96,7 @@ public final class NodeAgent {
     public func serve(signals: Int32) {
         RunFolder.sweep()
         log.note(
-            "listening on \(settings.endpoint), runs on ports \(settings.ports.lowerBound) to \(settings.ports.upperBound), "
+            "listening on \(settings.endpoint), \(places), "
                 + "modules beneath \(root.path), \(settings.keys == nil ? "without keys" : "with keys")")
         notifier.tell("READY=1\nSTATUS=\(status)")
         while true {
@@ -106,6 +111,11 @@ public final class NodeAgent {
             tellRubbish()
         }
         end()
+    }
+
+    private var places: String {
+        settings.endpoint.hasPrefix("ipc://")
+            ? "runs beside it" : "runs on ports \(settings.ports.lowerBound) to \(settings.ports.upperBound)"
     }
 
     /// Milliseconds to the next thing that is due by itself; -1 for never.

@@ -42,7 +42,20 @@ final class RunService: @unchecked Sendable {
         self.channel = channel
         let open = order.open
         folder = try RunFolder(name: "\(open.simulation).\(open.host)", host: open.host)
+        self.processKeeper = processKeeper
         context = MessageContext()
+        do {
+            (link, opened) = try Self.makeLink(order, context, alarm, channel)
+        } catch {
+            folder.remove()
+            throw error
+        }
+    }
+
+    private static func makeLink(
+        _ order: WorkerOrder, _ context: MessageContext, _ alarm: Alarm, _ channel: LineChannel
+    ) throws -> (RunLink, OpenedRun) {
+        let open = order.open
         let keys = open.security.participants
         let policy: Authenticator.Policy =
             keys.map { keys in .curve { keys.contains($0) } } ?? .plain(password: open.security.token)
@@ -50,16 +63,18 @@ final class RunService: @unchecked Sendable {
             channel.say(
                 "line", SaidLine(run: open.run, module: nil, text: "refused somebody at \(address) on this run's port"))
         }
-        link = try RunLink(
+        let link = try RunLink(
             context, run: open.run, index: open.index, participants: open.participants, security: open.security,
             livenessSeconds: open.livenessSeconds, alarm: alarm)
-        opened = try Self.listen(link, order)
-        self.processKeeper = processKeeper
+        return (link, try listen(link, order))
     }
 
     /// On the first port of the range that is free at every address.
     private static func listen(_ link: RunLink, _ order: WorkerOrder) throws -> OpenedRun {
         if let path = order.path {
+            // Others of this machine may not connect, whatever they guess.
+            let before = umask(0o177)
+            defer { umask(before) }
             try link.listen(on: ["ipc://\(path)"])
             return OpenedRun(port: nil, path: path)
         }

@@ -43,6 +43,7 @@ public final class NodeControl: @unchecked Sendable {
     private struct State {
         var standings: [Standing]
         var isOver = false
+        var isAbandoned = false
     }
 
     private let connections: [Connection]
@@ -147,7 +148,8 @@ public final class NodeControl: @unchecked Sendable {
             }
             let standing = state.standings[question.node]
             let isHopeless =
-                state.isOver || standing.isRefused || standing.failedHandshakes >= Self.enoughHandshakes
+                state.isOver || state.isAbandoned || standing.isRefused
+                || standing.failedHandshakes >= Self.enoughHandshakes
                 || standing.wasConnected && !standing.isConnected
             return isHopeless ? .hopeless : nil
         }
@@ -159,7 +161,7 @@ public final class NodeControl: @unchecked Sendable {
     }
 
     /// Gives up every wait under way.
-    public func abandon() { state.with { $0.isOver = true } }
+    public func abandon() { state.with { $0.isAbandoned = true } }
 
     private func cause(_ node: Int) -> String {
         let standing = state.with { $0.standings[node] }

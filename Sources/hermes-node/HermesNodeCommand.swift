@@ -87,7 +87,6 @@ struct HermesNodeCommand: ParsableCommand {
                     allowsPush: !noPush, version: hermesVersion, pythonPath: installation.pythonPath,
                     library: installation.library),
                 log: log)
-            if let path = address.path { chmod(path, 0o600) }
             agent.serve(signals: process_signals())
             if let path = address.path { unlink(path) }
         } catch {

@@ -8,6 +8,7 @@ import math
 import re
 import struct
 from dataclasses import dataclass, field
+from fractions import Fraction
 
 LIMITS = {"i64": (-(2**63), 2**63 - 1), "i32": (-(2**31), 2**31 - 1)}
 
@@ -48,9 +49,26 @@ def convert(value, source_kind, destination_kind, gain=1.0, offset=0.0):
     return from_f64(scaled + offset, destination_kind)
 
 
+def f32_from_text(text):
+    """The f32 next to what is written, rounded once: by way of a double, a text close to a tie could go the other way."""
+    near = round_to_f32(float(text))
+    if not math.isfinite(float(text)):
+        return near
+    pattern, = struct.unpack("<i", struct.pack("<f", near))
+    around = [struct.unpack("<f", struct.pack("<i", pattern + step))[0] for step in (-1, 1) if pattern & 0x7FFFFFFF]
+    written = Fraction(text)
+
+    def distance(x):
+        return abs((Fraction(x) if math.isfinite(x) else Fraction(math.copysign(2.0**128, x))) - written)
+
+    return min([near, *(x for x in around if not math.isnan(x))], key=distance)
+
+
 def parse_value(text, kind):
-    """A value as people write it: in a formula file, after --set, in a recording."""
+    """A value as people write it: after --set, in a recording."""
     text = str(text)
+    if kind == "f32":
+        return f32_from_text(text)
     if kind == "bool" and text.lower() in ("true", "false"):
         return int(text.lower() == "true")
     if kind == "i64" and re.fullmatch(r"[+-]?\d+", text):
@@ -100,7 +118,9 @@ class Formula:
             elif words[0] == "signal":
                 _, name, kind, flags, _, start = words
                 flags = frozenset(flags.split(",")) - {"-"}
-                formula.signals[name] = FormulaSignal(name, kind, flags, parse_value(start, kind))
+                # The module reads a double, but for an i64.
+                value = parse_value(start, kind) if kind == "i64" else from_f64(float(start), kind)
+                formula.signals[name] = FormulaSignal(name, kind, flags, value)
             elif words[0] == "state":
                 formula.states[words[1]] = float(words[3])
             elif words[0] == "access":
@@ -238,13 +258,17 @@ class FormulaModule:
         return to_integer(self._number(term, surroundings), "i64")
 
     def hand_over(self, name, value, kind):
-        """The node's set_signal or copy into storage; by name it goes through a double."""
+        """The node's set_signal or copy into storage; by name it goes through a double, but no wire adds its offset."""
         if not self.direct:
-            self.local[name] = convert(value, kind, self.formula.signals[name].kind)
+            own = self.formula.signals[name].kind
+            self.local[name] = value if kind == own else from_f64(float(value), own)
 
     def read(self, name, kind):
         """The node's get_signal or copy out of storage."""
-        return self.slots[name] if self.direct else convert(self.local[name], self.formula.signals[name].kind, kind)
+        if self.direct:
+            return self.slots[name]
+        own = self.formula.signals[name].kind
+        return self.local[name] if kind == own else from_f64(float(self.local[name]), kind)
 
 
 # ---- The simulation ---------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 from doc_examples import examples
-from frame_model import Formula, FormulaModule, Simulation, bits, convert, from_f64, parse_value
+from frame_model import Formula, FormulaModule, Simulation, bits, convert, from_f64, parse_value, round_to_f32
 from random_simulations import random_formula
 
 
@@ -62,6 +62,15 @@ def test_f32_rounds_once_and_overflows_to_infinity():
     assert from_f64(0.1, "f32") == struct.unpack("<f", struct.pack("<f", 0.1))[0] != 0.1
     assert from_f64(3.5e38, "f32") == math.inf and from_f64(-3.5e38, "f32") == -math.inf
     assert from_f64(1e-50, "f32") == 0.0
+
+
+def test_f32_text_is_rounded_once():
+    tie = "3.4028235677973366e38"  # a hair under what rounds to infinity; as a double it is the tie itself
+    assert parse_value(tie, "f32") == 3.4028234663852886e38 and from_f64(float(tie), "f32") == math.inf
+    assert parse_value("-" + tie, "f32") == -3.4028234663852886e38
+    assert parse_value("1.00000005960464477540", "f32") == 1.0000001192092896 != from_f64(1.00000005960464477540, "f32")
+    for text in ("0", "-0", "5e-324", "1e-45", "nan", "-inf", "0.1", "1e39", "16777217"):
+        assert bits(parse_value(text, "f32"), "f32") == bits(round_to_f32(float(text)), "f32"), text
 
 
 def test_copies_keep_what_conversion_would_lose():

@@ -90,7 +90,7 @@ private final class Bench: @unchecked Sendable {
     }
 
     private var isEnded = false
-    deinit { if !isEnded { end(hurried: true) } }
+    deinit { if !isEnded { _ = end(hurried: true) } }
 
     /// Ends it and says what it left.
     func end(hurried: Bool = false) -> [String] {

@@ -9,14 +9,16 @@ struct Sketch {
     /// Nil: one phase with every module.
     var schedule: [[String]]?
     var rateHz = 100.0
+    /// Named hosts, in file order.
+    var hosts: [String] = []
 
     mutating func module(
-        _ name: String, kind: Module.Kind = .process, rateHz: Double? = nil, isFree: Bool = false,
+        _ name: String, kind: Module.Kind = .process, host: String? = nil, rateHz: Double? = nil, isFree: Bool = false,
         listed: [SignalSettings] = [], _ announced: AnnouncedSignal...
     ) {
         modules.append(
             Module(
-                name: name, kind: kind, program: "/bin/true", rateHz: rateHz, signals: listed,
+                name: name, kind: kind, program: "/bin/true", host: host, rateHz: rateHz, signals: listed,
                 location: SourceLocation(file: "sim.yaml", line: modules.count + 1, column: 3)))
         announcements.append(Announcement(isFree: isFree, signals: announced))
     }
@@ -33,7 +35,10 @@ struct Sketch {
     func plan() throws -> (plan: Plan, warnings: [Diagnostic]) {
         let execution = Execution(rateHz: rateHz, schedule: schedule ?? [modules.map(\.name)])
         let simulation = Simulation(
-            name: "sketch", baseDirectory: "/", modules: modules, wires: wires, execution: execution)
+            name: "sketch", baseDirectory: "/",
+            hosts: hosts.map {
+                Host(name: $0, endpoint: "tcp://127.0.0.1:1", location: SourceLocation(file: "", line: 0, column: 0))
+            }, modules: modules, wires: wires, execution: execution)
         return try Planner.plan(simulation, announcements: announcements)
     }
 

@@ -48,7 +48,7 @@ struct RunStatus: Codable, Sendable {
     /// Frames of the whole run, where it has an end.
     var frames: UInt64?
     var pid: Int32
-    /// How many hosts take part.
+    /// How many hosts take part, the desk included, whether or not it has modules.
     var hosts: Int
     var modules: [Module]
 }

@@ -206,7 +206,7 @@ final class ControlServer {
             state: !progress.hasStaged ? "staging" : progress.isPaused ? "paused" : "running",
             mode: progress.mode.rawValue, frame: progress.frame, epoch: progress.epoch,
             time: Double(progress.frame) / rate, rateHz: rate, frames: lastFrame, pid: getpid(),
-            hosts: Set(coordinator.simulation.modules.map(\.host)).count,
+            hosts: Set(coordinator.simulation.modules.map(\.host) + [nil]).count,
             modules: coordinator.moduleStates.map { RunStatus.Module(name: $0.name, state: $0.state.rawValue) })
     }
 }
