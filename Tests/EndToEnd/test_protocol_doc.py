@@ -10,7 +10,7 @@ import time
 import pytest
 from conftest import HERE, PATIENCE, REPOSITORY, Running, environ, leads_its_group, processes_of, read_recording, wait_for
 from frame_model import Formula, FormulaModule, Simulation, bits, parse_value
-from hosts import BLOCKS, PORTS_OF_A_NODE, Keys, hosts
+from hosts import BLOCKS, PORTS_OF_A_NODE, Keys, hosts  # noqa: F401 (a fixture)
 from plain_yaml import load
 from second_implementation import CONTROL, HEADER, MAGIC, MIRROR, STEP, Coordinator, Link, Node, groups
 
@@ -369,7 +369,7 @@ def mirror(lead, value, frame, phase=0, epoch=0):
     lead.link.send(1, MIRROR, f64(value), phase=phase, epoch=epoch, count=1, frame=frame)
 
 
-def launched(desk, lead):
+def launched(lead):
     """A run whose module is there and whose share is prepared."""
     assert lead.ask("setup", {"peers": []}) == ("ok", {})
     item = {"name": "echo", "kind": "process", "program": "./formula", "arguments": [], "environment": [],
@@ -381,8 +381,8 @@ def launched(desk, lead):
     assert lead.ask("prepare", share()) == ("ok", {})
 
 
-def staged(desk, lead, first=0.5):
-    launched(desk, lead)
+def staged(lead, first=0.5):
+    launched(lead)
     mirror(lead, first, frame=0, phase=1)
     lead.tell("stage", {"slots": [], "bits": []})
     header, row = lead.done()
@@ -391,7 +391,7 @@ def staged(desk, lead, first=0.5):
     lead.tell("show", {"isPaused": False})
 
 
-def start_real(desk, hosts, **how):
+def start_real(hosts, **how):
     """A real node with the module; `endpoint` where it is not to listen on TCP."""
     endpoint = how.pop("endpoint", None)
     node = hosts.add("bench", **how)
@@ -401,8 +401,8 @@ def start_real(desk, hosts, **how):
 
 
 @pytest.fixture
-def real(desk, hosts):
-    return start_real(desk, hosts)
+def real(hosts):
+    return start_real(hosts)
 
 
 def test_hello_and_what_a_node_refuses(desk, real, heard):
@@ -432,13 +432,13 @@ def test_a_second_coordinator_leads_a_real_node(desk, hosts, heard, way):
         own = {"keys": key_pair(keys["coordinator"]), "node_key": key_pair(keys["bench"])[0]}
     if way == "ipc":
         how = {"endpoint": f"ipc://{desk.folder}/n"}
-    node = start_real(desk, hosts, **how)
+    node = start_real(hosts, **how)
     with Coordinator(node.endpoint, heard=heard, patience=PATIENCE, **own) as coordinator:
         coordinator.hello()
         with coordinator.run(desk.name) as lead:
             assert coordinator.hello()[1]["running"] == [desk.name]
             assert coordinator.ask("open", coordinator.open_body(desk.name))[0] == "refused"
-            staged(desk, lead)
+            staged(lead)
 
             # A grant of five frames, whose values are early, and some that are dropped.
             for frame in range(1, 6):
@@ -487,7 +487,7 @@ def test_what_ends_a_run(desk, real, heard):
     with Coordinator(real.endpoint, heard=heard, patience=PATIENCE) as coordinator:
         # Values that are not the ones due.
         with coordinator.run(desk.name) as lead:
-            staged(desk, lead)
+            staged(lead)
             mirror(lead, 1.0, 2)
             lead.step(1)
             said = failure(lead)
@@ -495,7 +495,7 @@ def test_what_ends_a_run(desk, real, heard):
             assert coordinator.until_unasked("gone")["run"] == lead.run
         # A message that the node does not know.
         with coordinator.run(desk.name) as lead:
-            launched(desk, lead)
+            launched(lead)
             assert lead.ask("dance")[1]["code"] == "protocol"
             assert coordinator.until_unasked("gone")["run"] == lead.run
         # A share that does not fit together.
@@ -506,7 +506,7 @@ def test_what_ends_a_run(desk, real, heard):
             assert coordinator.until_unasked("gone")["run"] == lead.run
         # The node is told while the run waits for values.
         with coordinator.run(desk.name) as lead:
-            staged(desk, lead)
+            staged(lead)
             lead.step(1)
             assert lead.mirrored(1) == 1
             coordinator.tell("end", {"run": lead.run, "cause": "enough"})
@@ -514,7 +514,7 @@ def test_what_ends_a_run(desk, real, heard):
             assert coordinator.until_unasked("gone")["run"] == lead.run
         # An urgent word while it waits for values.
         with coordinator.run(desk.name) as lead:
-            staged(desk, lead)
+            staged(lead)
             lead.step(1)
             assert lead.mirrored(1) == 1
             lead.link.say(1, "terminate", {"hurried": True}, 77, urgent=True)
@@ -522,11 +522,11 @@ def test_what_ends_a_run(desk, real, heard):
             assert coordinator.until_unasked("gone")["run"] == lead.run
         # A coordinator that goes without a word.
         with coordinator.run(desk.name) as lead:
-            staged(desk, lead)
+            staged(lead)
         assert coordinator.until_unasked("gone")["run"] == lead.run
         # A module that dies.
         with coordinator.run(desk.name) as lead:
-            staged(desk, lead)
+            staged(lead)
             (module,) = wait_for(lambda: [pid for pid in processes_of(desk.name) if leads_its_group(pid)
                                           and environ(pid).get("HERMES_MODULE") == "echo"], "the module's process")
             os.kill(module, 9)
