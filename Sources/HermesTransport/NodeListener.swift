@@ -14,6 +14,8 @@ public final class NodeListener {
     /// Handshakes that failed and messages that were none.
     public private(set) var rubbish = 0
 
+    /// Messages that may wait for one caller.
+    private static let mostWaiting: Int32 = 500
     /// Bytes of the longest message somebody may send.
     public static let longestMessage: Int64 = 64 << 20
 
@@ -25,6 +27,9 @@ public final class NodeListener {
             socket.set(ZMQ_CURVE_SECRETKEY, text: keys.secretKey)
         }
         socket.setWide(ZMQ_MAXMSGSIZE, Self.longestMessage)
+        // Whoever does not take its messages is told of, not passed over; what one may leave lying is bounded.
+        socket.set(ZMQ_ROUTER_MANDATORY, 1)
+        socket.set(ZMQ_SNDHWM, Self.mostWaiting)
         socket.set(ZMQ_IPV6, 1)
         socket.set(ZMQ_LINGER, 200)
         socket.set(ZMQ_HEARTBEAT_IVL, 1000)
@@ -61,6 +66,8 @@ public final class NodeListener {
         return nil
     }
 
-    /// Answers; a caller that is gone is not missed.
-    public func send(_ message: ControlMessage, to caller: Caller) { socket.send([caller.name, message.encoded]) }
+    /// False when too much waits for this caller already. One that is gone is not missed.
+    public func send(_ message: ControlMessage, to caller: Caller) -> Bool {
+        socket.send([caller.name, message.encoded]) || zmq_errno() != EAGAIN
+    }
 }
