@@ -54,6 +54,10 @@ public final class NodeAgent {
     }
     /// Seconds a run has to end; its modules take no more than their own ladder of time-outs.
     private static let endingSeconds = 4.5
+    /// Messages that are answered before everything else has its turn again, however many there are.
+    private static let mostAtOnce = 100
+    /// Runs at a time where no ports set the limit.
+    private static let mostBesideSocket = 99
 
     private let settings: Settings
     private let root: ModuleRoot
@@ -63,6 +67,7 @@ public final class NodeAgent {
     private let notifier = ServiceNotifier()
     private var runs: [Run] = []
     private var rubbishTold = 0
+    private var oldCoordinators = Tally()
 
     /// - Throws: `RunFailure` or `TransportError` when the module root or the endpoint can't be had.
     public init(_ settings: Settings, log: NodeLog) throws {
@@ -71,8 +76,11 @@ public final class NodeAgent {
         root = try ModuleRoot(settings.root)
         if settings.keys != nil {
             let accepts = settings.accepts
+            let refused = RefusedCallers()
             try Authenticator.start(in: context, .curve(accepts: accepts)) { address, key in
-                log.warning("refused \(address): the key \(key ?? "(none)") is not among the accepted ones")
+                let key = key ?? "(none)"
+                guard let times = refused.add("\(address) \(key)") else { return }
+                log.warning("refused \(address): the key \(key) is not among the accepted ones\(times)")
             }
         }
         let before = umask(0o177)
@@ -105,7 +113,10 @@ public final class NodeAgent {
             notifier.feedWatchdog()
             if ready.contains(signals) { break }
             for index in runs.indices where ready.contains(runs[index].process.channel.descriptor) { hear(index) }
-            while let (caller, message) = listener.next() { answer(message, caller) }
+            for _ in 0..<Self.mostAtOnce {
+                guard let (caller, message) = listener.next() else { break }
+                answer(message, caller)
+            }
             endFrozen()
             reap()
             tellRubbish()
@@ -183,8 +194,9 @@ public final class NodeAgent {
             version: settings.version, protocolVersion: protocolVersion, oldestProtocol: oldestProtocolVersion,
             clockNanoseconds: ThisMachine.clockNanoseconds, cores: ThisMachine.cores, memory: ThisMachine.memory,
             machine: ThisMachine.machine, running: runs.map(\.name))
-        if hello.protocolVersion < oldestProtocolVersion {
-            log.warning("a coordinator of version \(hello.version) is too old for this node; upgrade it")
+        if hello.protocolVersion < oldestProtocolVersion, oldCoordinators.add() {
+            log.warning(
+                "a coordinator of version \(hello.version) is too old for this node; upgrade it\(oldCoordinators.times)")
         }
         listener.send(try ControlMessage("welcome", id: message.id, welcome), to: caller)
     }
@@ -192,9 +204,7 @@ public final class NodeAgent {
     private func open(_ message: ControlMessage, _ caller: NodeListener.Caller) throws {
         guard let open = message.body(OpenRun.self), Self.isName(open.simulation), Self.isName(open.host),
             (2...4096).contains(open.participants), (1..<open.participants).contains(open.index),
-            (0.1...3600).contains(open.livenessSeconds),
-            open.security.participants.map({ $0.count == open.participants }) ?? true,
-            (16...64).contains(open.security.token.utf8.count)
+            (0.1...3600).contains(open.livenessSeconds), open.security.isSound(participants: open.participants)
         else { throw Refused("this open can't be read") }
         // Behind a dead one a living one may wait for the name.
         reap()
@@ -202,6 +212,13 @@ public final class NodeAgent {
             throw Refused(
                 "a simulation named '\(open.simulation)' already runs there; end it where it was started, or start this one "
                     + "under another --name")
+        }
+        let isBesideSocket = settings.endpoint.hasPrefix("ipc://")
+        guard runs.count < (isBesideSocket ? Self.mostBesideSocket : settings.ports.count) else {
+            throw Refused(
+                isBesideSocket
+                    ? "\(runs.count) simulations run there, and no more may"
+                    : "every port from \(settings.ports.lowerBound) to \(settings.ports.upperBound) is taken; widen --ports")
         }
         let process = try WorkerProcess()
         process.channel.say(
