@@ -7,32 +7,69 @@ import copy
 import json
 import os
 import random
+import subprocess
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import plain_yaml
 import pytest
 from cases import act, assignments, compare, expected_epochs, explain, set_arguments
-from conftest import Running, summary
+from conftest import LIBRARY, REPOSITORY, SESSION, Running, summary
 from frame_model import Simulation, bits, parse_value
-from loopback_nodes import Node, write_there
+from hosts import NODE, Keys, Node
 from random_simulations import random_simulation
 
 CASES = int(os.environ.get("HERMES_PLACEMENT_CASES", 30))
 FIRST = int(os.environ.get("HERMES_PROPERTY_SEED", 1))
-TRANSPORTS = {"red": "tcp", "green": "tcp", "blue": "ipc", "grey": "tcp", "pink": "ipc"}
+
+
+class LocalNode(Node):
+    """Reached through a socket file instead of a port."""
+
+    def __init__(self, desk, name):
+        super().__init__(desk, name)
+        self.endpoint = f"ipc://{desk.folder}/{name}.sock"
+
+    def words(self, *extra):
+        return [str(NODE), "--listen", self.endpoint, "--modules", str(self.root), *extra]
+
+
+class Nodes(dict):
+    """By host: over TCP, over TCP with keys, and over socket files. They stay for all the tests here, so that each run
+    finds what those before it left."""
+
+    def __init__(self, folder):
+        where = SimpleNamespace(folder=folder, name=f"{SESSION}-nodes", environment=dict(os.environ))
+        self.desk_keys = Keys(folder, "desk")
+        for host in ("red", "green"):
+            self[host] = Node(where, host)
+        for host in ("blue", "grey"):
+            self[host] = Node(where, host, keys=Keys(folder, host), accept=self.desk_keys.public_file)
+        self["pink"] = LocalNode(where, "pink")
+
+    def entry(self, host):
+        """What stands in `hosts:`."""
+        keys = self[host].keys
+        return {"endpoint": self[host].endpoint, **({"key": keys.public} if keys else {})}
+
+    def arguments(self, hosts):
+        return ["--key", self.desk_keys.path] if any(self[host].keys for host in hosts) else []
 
 
 @pytest.fixture(scope="module")
 def nodes(tmp_path_factory):
-    """By host; they stay for all the tests here, so that each finds what the runs before it left."""
-    running = {}
+    nodes = Nodes(tmp_path_factory.mktemp("nodes"))
     try:
-        for host, transport in TRANSPORTS.items():
-            running[host] = Node(host, tmp_path_factory.mktemp(host), transport, "--allow-inproc")
-        yield running
+        for node in nodes.values():
+            node.start("--allow-inproc")
+        yield nodes
+        for node in nodes.values():
+            assert node.end() == 0, node.said
     finally:
-        for node in running.values():
-            node.stop()
+        for node in nodes.values():
+            if node.process and node.process.poll() is None:
+                node.kill()
 
 
 def place(rng, config, nodes):
@@ -52,7 +89,7 @@ def place(rng, config, nodes):
     order = [host for host in nodes if host in hosts or rng.random() < 0.1]
     rng.shuffle(order)
     return {"version": placed.pop("version"), "name": placed.pop("name"),
-            "hosts": {host: {"endpoint": nodes[host].endpoint} for host in order}, **placed}
+            "hosts": {host: nodes.entry(host) for host in order}, **placed}
 
 
 def lay_out(desk, placed, case, nodes):
@@ -62,6 +99,17 @@ def lay_out(desk, placed, case, nodes):
         folder.mkdir(exist_ok=True)
         desk.module("formula", settings["type"] == "inproc", to=folder / Path(settings["executable"]).name)
         (folder / Path(settings["config"]).name).write_text(case.formulas[module])
+
+
+def write_there(simulation, host, values):
+    """Sets signals through the segment of a host, as a script there does: {"m.s": number}, all in one call."""
+    script = "import sys\nfrom hermes.scripting import SimulationAPI\nnan, inf = float('nan'), float('inf')\n" \
+             "with SimulationAPI(sys.argv[1]) as sim: sim.inject(eval(sys.argv[2]))\n"
+    done = subprocess.run(
+        [sys.executable, "-B", "-c", script, f"/hermes_{simulation}.{host}" if host else f"/hermes_{simulation}", repr(values)],
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY / "Sources/Python"), "HERMES_LIBRARY": str(LIBRARY / "libhermes.so")},
+        capture_output=True, text=True, timeout=30)
+    assert done.returncode == 0, done.stderr
 
 
 def write_beside(desk, case, placed, texts):
@@ -99,7 +147,7 @@ def test_any_placement_gives_the_same_bits(seed, desk, nodes):
 
     lay_out(desk, placed, case, nodes)
     config = desk.write("placed.yaml", plain_yaml.dump(placed))
-    arguments = [*set_arguments(case), "--digest", "--summary", "-"]
+    arguments = [*set_arguments(case), *nodes.arguments(placed["hosts"]), "--digest", "--summary", "-"]
     if case.actions:
         with Running(desk, config, *arguments) as sim:
             ways = [lambda texts: write_beside(desk, case, placed, texts), lambda texts: sim.command("set", *assignments(texts))]
@@ -114,9 +162,8 @@ def test_any_placement_gives_the_same_bits(seed, desk, nodes):
         assert summary(done)["digest"] == summary(alone)["digest"], told("another digest than on one host")
 
 
-def test_nodes_are_left_as_they_were(nodes, hermes):
-    """After all these runs no node holds on to anything: no process beside itself, no more open files than another."""
-    for host, node in nodes.items():
+def test_nodes_rest_after_all_that(nodes):
+    """After all these runs no node has a process of theirs, nor went down."""
+    for node in nodes.values():
+        node.rests()
         assert node.process.poll() is None, node.said
-        children = Path(f"/proc/{node.process.pid}/task/{node.process.pid}/children").read_text().split()
-        assert not children, f"{host}: {children}"
