@@ -58,6 +58,10 @@ public final class NodeAgent {
     }
     /// Seconds a run has to end; its modules take no more than their own ladder of time-outs.
     private static let endingSeconds = 4.5
+    /// Messages that are answered before everything else has its turn again, however many there are.
+    private static let mostAtOnce = 100
+    /// Runs at a time where no ports set the limit.
+    private static let mostBesideSocket = 99
 
     private let settings: Settings
     private let root: ModuleRoot
@@ -71,6 +75,7 @@ public final class NodeAgent {
     private var outbox: [(message: ControlMessage, caller: NodeListener.Caller)] = []
     private static let mostInOutbox = 1000
     private var rubbishTold = 0
+    private var oldCoordinators = Tally()
 
     /// - Throws: `RunFailure` or `TransportError` when the module root or the endpoint can't be had.
     public init(_ settings: Settings, log: NodeLog) throws {
@@ -87,8 +92,11 @@ public final class NodeAgent {
             })
         if settings.keys != nil {
             let accepts = settings.accepts
+            let refused = RefusedCallers()
             try Authenticator.start(in: context, .curve(accepts: accepts)) { address, key in
-                log.warning("refused \(address): the key \(key ?? "(none)") is not among the accepted ones")
+                let key = key ?? "(none)"
+                guard let times = refused.add("\(address) \(key)") else { return }
+                log.warning("refused \(address): the key \(key) is not among the accepted ones\(times)")
             }
         }
         let before = umask(0o177)
@@ -123,7 +131,10 @@ public final class NodeAgent {
             for index in runs.indices where ready.contains(runs[index].process.channel.descriptor) { hear(index) }
             retry()
             for (answer, caller) in errands.takeAnswers() { send(answer, to: caller) }
-            while let (caller, message) = listener.next() { answer(message, caller) }
+            for _ in 0..<Self.mostAtOnce {
+                guard let (caller, message) = listener.next() else { break }
+                answer(message, caller)
+            }
             endFrozen()
             reap()
             tellRubbish()
@@ -207,8 +218,9 @@ public final class NodeAgent {
             version: settings.version, protocolVersion: protocolVersion, oldestProtocol: oldestProtocolVersion,
             clockNanoseconds: ThisMachine.clockNanoseconds, cores: ThisMachine.cores, memory: ThisMachine.memory,
             machine: ThisMachine.machine, running: runs.map(\.name))
-        if hello.protocolVersion < oldestProtocolVersion {
-            log.warning("a coordinator of version \(hello.version) is too old for this node; upgrade it")
+        if hello.protocolVersion < oldestProtocolVersion, oldCoordinators.add() {
+            log.warning(
+                "a coordinator of version \(hello.version) is too old for this node; upgrade it\(oldCoordinators.times)")
         }
         send(try ControlMessage("welcome", id: message.id, welcome), to: caller)
     }
@@ -216,9 +228,7 @@ public final class NodeAgent {
     private func open(_ message: ControlMessage, _ caller: NodeListener.Caller) throws {
         guard let open = message.body(OpenRun.self), Self.isName(open.simulation), Self.isName(open.host),
             (2...4096).contains(open.participants), (1..<open.participants).contains(open.index),
-            (0.1...3600).contains(open.livenessSeconds),
-            open.security.participants.map({ $0.count == open.participants }) ?? true,
-            (16...64).contains(open.security.token.utf8.count)
+            (0.1...3600).contains(open.livenessSeconds), open.security.isSound(participants: open.participants)
         else { throw Refused("this open can't be read") }
         // Behind a dead one a living one may wait for the name.
         reap()
@@ -226,6 +236,13 @@ public final class NodeAgent {
             throw Refused(
                 "a simulation named '\(open.simulation)' already runs there; end it where it was started, or start this one "
                     + "under another --name")
+        }
+        let isBesideSocket = settings.endpoint.hasPrefix("ipc://")
+        guard runs.count < (isBesideSocket ? Self.mostBesideSocket : settings.ports.count) else {
+            throw Refused(
+                isBesideSocket
+                    ? "\(runs.count) simulations run there, and no more may"
+                    : "every port from \(settings.ports.lowerBound) to \(settings.ports.upperBound) is taken; widen --ports")
         }
         let process = try WorkerProcess()
         process.channel.say(

@@ -7,8 +7,8 @@ public struct NodeLog: Sendable {
     public enum Level: Int, Sendable { case quiet, normal, verbose }
     private let level: Level
     private static let dropped = Mutex(0)
-    /// A pipe that can be written at all takes so many bytes at once.
-    private static let longest = 4096
+    /// Bytes of the longest line; a pipe that can be written at all takes so many at once.
+    private static let longest = 4000
 
     public init(_ level: Level) { self.level = level }
 
@@ -29,7 +29,9 @@ public struct NodeLog: Sendable {
     private static func put(_ text: String) -> Bool {
         var ready = pollfd(fd: 2, events: Int16(POLLOUT), revents: 0)
         guard poll(&ready, 1, 0) == 1 else { return false }
-        let line = Array("hermes-node: \(text)".utf8.prefix(longest - 1)) + [UInt8(ascii: "\n")]
+        // Some of it may come from strangers: one line stays one line.
+        let printable = text.utf8.prefix(longest).map { $0 < 0x20 || $0 == 0x7F ? UInt8(ascii: "?") : $0 }
+        let line = Array("hermes-node: ".utf8) + printable + [UInt8(ascii: "\n")]
         _ = Glibc.write(2, line, line.count)
         return true
     }
