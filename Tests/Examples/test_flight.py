@@ -9,21 +9,11 @@ import subprocess
 
 import pytest
 
-from conftest import EXAMPLES, ROOT, Recording, hermes, make
+from conftest import FLIGHT, VENV, Recording, hermes
 from example_script import Script
 from hil_bench import NODE, free_port, needs_nodes, wait_for
 
-FLIGHT = EXAMPLES / "flight"
-VENV = ROOT / ".build/python"
 HERE = pathlib.Path(__file__).resolve().parent
-
-
-@pytest.fixture(scope="session")
-def python():
-    """A Python that has JSBSim. Makes it where it is missing, and the shared objects of the plain loop."""
-    make("environment", f"VENV={VENV}", directory=FLIGHT)
-    make("flight/build/wind.so", "flight/build/autopilot.so")
-    return VENV / "bin/python"
 
 
 def plain(python, *arguments, program=FLIGHT / "plain_loop.py", **options):
