@@ -82,7 +82,7 @@ def test_hermes_flies_the_plain_loop_bit_for_bit(python, plain_flight, built, tm
 
 
 def without_hosts(text):
-    return re.sub(r"(?m)^#.*\n|^hosts:\n(  .*\n)+\n|^    host: .*\n", "", text)
+    return re.sub(r"(?m)^#.*\n|^hosts:\n(  .*\n)+\n|^    (host|files): .*\n", "", text)
 
 
 def test_three_hosts_fly_the_same_flight():
