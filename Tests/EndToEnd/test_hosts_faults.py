@@ -51,11 +51,14 @@ def test_module_is_killed(hosts):
     hosts.serves()
 
 
-def test_module_exits_with_last_words(hosts):
+@pytest.mark.parametrize("grant", [1, 100])
+def test_module_exits_with_last_words(hosts, grant):
     hosts.start()
-    with hosts.live({"quitter": ("c", "signal y\nstep 7 say the fuel is out\nstep 7 exit 3")}, mode="afap") as sim:
+    quitter = {"quitter": ("c", "signal y\nstep 7 say the fuel is out\nstep 7 exit 3")}
+    with hosts.live(quitter, "--grant", grant, mode="afap") as sim:
         done = fails(sim, "host c", "module quitter", "frame 7", r"\b3\b", "the fuel is out")
-    assert whole_frames(done) == list(range(7))
+    # Within a grant hosts may be a frame behind the one that fails: it is not complete then.
+    assert whole_frames(done)[-1] in ([6] if grant == 1 else range(7))
     hosts.all_ended("watch_a", "watch_b", "watch_c")
     hosts.rest()
 
