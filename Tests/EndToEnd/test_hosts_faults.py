@@ -12,9 +12,9 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import HERE, Running, processes_of, segment_words, shared_memory, wait_for
-from hosts import FINE, FORMULA, LIVENESS, NODE, Keys, Placed, error_line, hosts  # noqa: F401 (a fixture)
-from zmtp import Connection, FakeNode, control, frame
+from conftest import HERE, Running, segment_words, wait_for
+from hosts import FINE, FORMULA, LIVENESS, Keys, Placed, error_line, hosts  # noqa: F401 (a fixture)
+from zmtp import Connection, FakeNode, control
 
 SOON = LIVENESS + 3
 """A lost host is reported within the liveness limit; the rest is for busy machines."""
@@ -187,7 +187,7 @@ def test_process_of_the_run_is_killed(hosts):
     with hosts.live() as sim:
         sim.ready().frame(5)
         os.kill(hosts["b"].worker(), signal.SIGKILL)
-        done = fails(sim, "host b", r"frame \d+")
+        done = fails(sim, "host b", r"frame \d+", "SIGKILL")
     assert len(whole_frames(done)) > 5
     hosts.all_ended("watch_a", "watch_b", "watch_c")
     hosts.rest()
@@ -211,7 +211,7 @@ def test_node_is_killed(hosts):
     with hosts.live() as sim:
         sim.ready().frame(5)
         hosts["b"].kill()
-        done = fails(sim, "host b")
+        done = fails(sim, "host b", r"frame \d+")
     whole_frames(done)
     hosts.all_ended("watch_a", "watch_b", "watch_c")
     hosts.rest()
@@ -227,7 +227,7 @@ def test_node_and_its_process_are_killed(hosts):
         worker = hosts["b"].worker()
         os.kill(worker, signal.SIGKILL)
         hosts["b"].kill()
-        fails(sim, "host b")
+        fails(sim, "host b", r"frame \d+")
     hosts.all_ended("watch_a", "watch_b", "watch_c", "hung")
     hosts["b"].start()
     hosts.rest()
@@ -240,7 +240,7 @@ def test_node_is_stopped(hosts):
     with hosts.live() as sim:
         sim.ready().frame(5)
         os.kill(hosts["b"].process.pid, signal.SIGSTOP)
-        done = fails(sim, "host b", seconds=SOON + 4)
+        done = fails(sim, "host b", r"frame \d+", seconds=SOON + 4)
     whole_frames(done)
     hosts.all_ended("watch_a", "watch_b", "watch_c")
     os.kill(hosts["b"].process.pid, signal.SIGCONT)
@@ -271,7 +271,7 @@ def test_node_is_told_to_end(hosts):
     with hosts.live() as sim:
         sim.ready().frame(5)
         assert hosts["b"].end() == 0
-        done = fails(sim, "host b")
+        done = fails(sim, "host b", r"frame \d+")
     whole_frames(done)
     hosts.all_ended("watch_a", "watch_b", "watch_c")
     hosts.rest()
