@@ -584,18 +584,22 @@ public final class Fleet: NodeSession, @unchecked Sendable {
     }
 
     /// A word nobody waited for: the only one there is says that a host has failed.
-    private func hear(
-        _ header: FrameHeader, _ payload: UnsafeRawBufferPointer, from host: Int, confirms: Bool = true
-    ) throws {
-        guard header.kind == .control, let message = ControlMessage(payload) else { return }
-        if message.say == "failed", var failure = message.body(RunFailure.self) {
-            failure.host = failure.host ?? directory.name(host)
-            openHosts.remove(host)
-            if let index = simulation.modules.firstIndex(where: { $0.name == failure.module }) {
-                states.withLock { $0[index] = .error }
-            }
-            throw confirms ? try confirm(failure) : failure
+    private func hear(_ header: FrameHeader, _ payload: UnsafeRawBufferPointer, from host: Int) throws {
+        guard header.kind == .control, let failure = failure(in: payload, from: host) else { return }
+        throw failure.code == .lost && failure.peer != nil ? try rootOf(failure) : failure
+    }
+
+    /// What a host says that has failed; nil for any other word.
+    private func failure(in payload: UnsafeRawBufferPointer, from host: Int) -> RunFailure? {
+        guard let message = ControlMessage(payload), message.say == "failed",
+            var failure = message.body(RunFailure.self)
+        else { return nil }
+        failure.host = failure.host ?? directory.name(host)
+        openHosts.remove(host)
+        if let index = simulation.modules.firstIndex(where: { $0.name == failure.module }) {
+            states.withLock { $0[index] = .error }
         }
+        return failure
     }
 
     /// Does the desk's part; a host that fails meanwhile interrupts it, and is what is reported.
@@ -624,19 +628,33 @@ public final class Fleet: NodeSession, @unchecked Sendable {
     /// How long the cause of a broken link may take to come.
     private static let wordsNanoseconds: UInt64 = 60_000_000
 
-    /// A host has lost its link to another. Is the other one lost here too, that is what to say; else the cable between them.
-    private func confirm(_ failure: RunFailure) throws -> RunFailure {
-        guard failure.code == .lost, let peer = failure.peer else { return failure }
+    /// Hosts have lost links to others, and end; so others lose theirs to them. To blame is what is no consequence: a
+    /// failure of another kind, or else the host that somebody lost and that says nothing itself. If that one is not lost
+    /// here, it is the cable between the two.
+    private func rootOf(_ report: RunFailure) throws -> RunFailure {
+        var reports = [report]
         let limit = deadline(after: settings.livenessSeconds * 0.2)
+        func suspects() -> [RunFailure] {
+            reports.filter { each in !reports.contains { $0.host == each.peer } }
+        }
         while monotonicNow() < limit {
-            if let loss = loss.withLock({ $0 }), loss.host == peer { return try hostFailure() ?? failure }
-            if let (host, header, payload) = try link?.nextWord(until: monotonicNow() + 5_000_000, heedsAlarm: false),
-                host != directory.index(failure.host ?? "")
-            {
-                try hear(header, payload, from: host, confirms: false)
+            if let loss = loss.withLock({ $0 }), suspects().contains(where: { $0.peer == loss.host }) {
+                return try hostFailure() ?? report
+            }
+            guard let word = try link?.nextWord(until: monotonicNow() + 5_000_000, heedsAlarm: false) else { continue }
+            if word.header.kind == .done {
+                try take(word)
+            } else if let failure = failure(in: word.payload, from: word.peer) {
+                guard failure.code == .lost, failure.peer != nil else { return failure }
+                reports.append(failure)
             }
         }
-        return failure
+        for suspect in suspects() where goneHosts.withLock({ $0.contains(directory.index(suspect.peer!)) }) {
+            return RunFailure(
+                .lost, host: suspect.peer, frame: suspect.frame,
+                cause: "lost: the host or its node is down, or the network between")
+        }
+        return suspects().first ?? report
     }
     /// The node has said what became of the lost host's process, or is lost itself.
     private let isDetailed = Atomic<Bool>(false)

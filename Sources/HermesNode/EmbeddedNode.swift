@@ -604,7 +604,7 @@ public final class EmbeddedNode: LinkedNode {
         let status = seen.exitStatus ?? 0
         let number = keeper_status_signal(status)
         if number != 0 {
-            return failure(.signal, index, "ended by signal \(number) (\(signalName(number)))", frame: frame)
+            return failure(.signal, index, "ended by \(signalWords(number))", frame: frame)
         }
         let before = seen.announcement == nil && !seen.isFree ? " before it announced its signals" : ""
         return failure(.exit, index, "exited with code \(keeper_status_code(status))\(before)", frame: frame)
@@ -636,22 +636,6 @@ public final class EmbeddedNode: LinkedNode {
 private enum Awaited<Result> {
     case result(Result)
     case lost
-}
-
-private func signalName(_ number: Int32) -> String {
-    switch number {
-    case SIGABRT: "SIGABRT"
-    case SIGBUS: "SIGBUS"
-    case SIGFPE: "SIGFPE"
-    case SIGHUP: "SIGHUP"
-    case SIGILL: "SIGILL"
-    case SIGINT: "SIGINT"
-    case SIGKILL: "SIGKILL"
-    case SIGPIPE: "SIGPIPE"
-    case SIGSEGV: "SIGSEGV"
-    case SIGTERM: "SIGTERM"
-    default: "\(String(cString: strsignal(number)))"
-    }
 }
 
 /// 5 rather than 5.0.

@@ -220,7 +220,8 @@ public final class NodeAgent {
             machine: ThisMachine.machine, running: runs.map(\.name))
         if hello.protocolVersion < oldestProtocolVersion, oldCoordinators.add() {
             log.warning(
-                "a coordinator of version \(hello.version) is too old for this node; upgrade it\(oldCoordinators.times)")
+                "a coordinator of version \(hello.version) is too old for this node; upgrade it\(oldCoordinators.times)"
+            )
         }
         send(try ControlMessage("welcome", id: message.id, welcome), to: caller)
     }
@@ -242,7 +243,8 @@ public final class NodeAgent {
             throw Refused(
                 isBesideSocket
                     ? "\(runs.count) simulations run there, and no more may"
-                    : "every port from \(settings.ports.lowerBound) to \(settings.ports.upperBound) is taken; widen --ports")
+                    : "every port from \(settings.ports.lowerBound) to \(settings.ports.upperBound) is taken; widen --ports"
+            )
         }
         let process = try WorkerProcess()
         process.channel.say(
@@ -390,12 +392,17 @@ public final class NodeAgent {
         }
     }
 
+    private static func words(of status: Int32) -> String {
+        let number = keeper_status_signal(status)
+        return number != 0 ? "ended by \(signalWords(number))" : "exited with code \(keeper_status_code(status))"
+    }
+
     private func reap() {
         for index in runs.indices.reversed() where runs[index].isGone {
             guard let status = runs[index].process.reap() else { continue }
             _ = tellDropped(index)
             let run = runs.remove(at: index)
-            let cause = status == 0 ? nil : run.ending ?? "its process ended by itself (status \(status))"
+            let cause = status == 0 ? nil : run.ending ?? "its process \(Self.words(of: status))"
             if run.question != nil,
                 let message = try? ControlMessage(
                     "refused", id: run.question!, Refused("can't begin a run: \(cause ?? "")"))

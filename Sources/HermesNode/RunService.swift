@@ -31,6 +31,7 @@ final class RunService: @unchecked Sendable {
     private var node: EmbeddedNode?
     /// The node, for the other threads.
     private let shared = Mutex<UncheckedNode?>(nil)
+    private var frameUnderWay: UInt64?
     private var collected: [Int] = []
     private var rows: [UInt64] = []
     private var attentionSeen: UInt32 = 0
@@ -195,17 +196,20 @@ final class RunService: @unchecked Sendable {
     private func lost(_ peer: Int) -> RunFailure {
         let name = hostNames.indices.contains(peer) ? hostNames[peer] : "desk"
         var failure = RunFailure(
-            .lost, host: order.open.host, frame: isPrepared ? node.map { $0.completedFrame } : nil,
+            .lost, host: order.open.host, frame: lastFrame,
             cause: peer == 0 ? "lost the coordinator" : "lost its link to host \(name)")
         failure.peer = peer == 0 ? nil : name
         return failure
     }
 
+    /// Under way or completed last, once there are frames.
+    private var lastFrame: UInt64? { frameUnderWay ?? (stage == .staged ? node?.completedFrame : nil) }
+
     private func report(_ failure: RunFailure) {
         var failure = failure
         if failure.code == .refused || failure.code == .lost {
             if let cause = endCause.withLock({ $0 }) {
-                failure = RunFailure(.lost, host: order.open.host, frame: failure.frame, cause: cause)
+                failure = RunFailure(.lost, host: order.open.host, frame: failure.frame ?? lastFrame, cause: cause)
             } else if let peer = lostPeer.withLock({ $0 }) {
                 failure = lost(peer)
             }
@@ -399,6 +403,7 @@ final class RunService: @unchecked Sendable {
             }
         }
         for index in 0..<count {
+            frameUnderWay = step.frame + UInt64(index)
             // What is set from outside waits for an edge that no host has been granted yet.
             try node.step(frame: step.frame + UInt64(index), appliesWrites: index == 0)
             let slots = node.slots
@@ -406,6 +411,7 @@ final class RunService: @unchecked Sendable {
             completed += 1
             if node.attention != attentionSeen { try attend() }
         }
+        frameUnderWay = nil
     }
 
     private func sendDone(frame: UInt64, count: Int, first: Int) throws {

@@ -12,9 +12,9 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import HERE, Running, processes_of, segment_words, shared_memory, wait_for
-from hosts import FINE, FORMULA, LIVENESS, NODE, Keys, Placed, error_line, hosts  # noqa: F401 (a fixture)
-from zmtp import Connection, FakeNode, control, frame
+from conftest import HERE, Running, segment_words, wait_for
+from hosts import FINE, FORMULA, LIVENESS, Keys, Placed, error_line, hosts  # noqa: F401 (a fixture)
+from zmtp import Connection, FakeNode, control
 
 SOON = LIVENESS + 3
 """A lost host is reported within the liveness limit; the rest is for busy machines."""
@@ -51,11 +51,14 @@ def test_module_is_killed(hosts):
     hosts.serves()
 
 
-def test_module_exits_with_last_words(hosts):
+@pytest.mark.parametrize("grant", [1, 100])
+def test_module_exits_with_last_words(hosts, grant):
     hosts.start()
-    with hosts.live({"quitter": ("c", "signal y\nstep 7 say the fuel is out\nstep 7 exit 3")}, mode="afap") as sim:
+    quitter = {"quitter": ("c", "signal y\nstep 7 say the fuel is out\nstep 7 exit 3")}
+    with hosts.live(quitter, "--grant", grant, mode="afap") as sim:
         done = fails(sim, "host c", "module quitter", "frame 7", r"\b3\b", "the fuel is out")
-    assert whole_frames(done) == list(range(7))
+    # Within a grant hosts may be a frame behind the one that fails: it is not complete then.
+    assert whole_frames(done)[-1] in ([6] if grant == 1 else range(7))
     hosts.all_ended("watch_a", "watch_b", "watch_c")
     hosts.rest()
 
@@ -184,7 +187,7 @@ def test_process_of_the_run_is_killed(hosts):
     with hosts.live() as sim:
         sim.ready().frame(5)
         os.kill(hosts["b"].worker(), signal.SIGKILL)
-        done = fails(sim, "host b", r"frame \d+")
+        done = fails(sim, "host b", r"frame \d+", "SIGKILL")
     assert len(whole_frames(done)) > 5
     hosts.all_ended("watch_a", "watch_b", "watch_c")
     hosts.rest()
@@ -208,7 +211,7 @@ def test_node_is_killed(hosts):
     with hosts.live() as sim:
         sim.ready().frame(5)
         hosts["b"].kill()
-        done = fails(sim, "host b")
+        done = fails(sim, "host b", r"frame \d+")
     whole_frames(done)
     hosts.all_ended("watch_a", "watch_b", "watch_c")
     hosts.rest()
@@ -224,7 +227,7 @@ def test_node_and_its_process_are_killed(hosts):
         worker = hosts["b"].worker()
         os.kill(worker, signal.SIGKILL)
         hosts["b"].kill()
-        fails(sim, "host b")
+        fails(sim, "host b", r"frame \d+")
     hosts.all_ended("watch_a", "watch_b", "watch_c", "hung")
     hosts["b"].start()
     hosts.rest()
@@ -237,7 +240,7 @@ def test_node_is_stopped(hosts):
     with hosts.live() as sim:
         sim.ready().frame(5)
         os.kill(hosts["b"].process.pid, signal.SIGSTOP)
-        done = fails(sim, "host b", seconds=SOON + 4)
+        done = fails(sim, "host b", r"frame \d+", seconds=SOON + 4)
     whole_frames(done)
     hosts.all_ended("watch_a", "watch_b", "watch_c")
     os.kill(hosts["b"].process.pid, signal.SIGCONT)
@@ -268,7 +271,7 @@ def test_node_is_told_to_end(hosts):
     with hosts.live() as sim:
         sim.ready().frame(5)
         assert hosts["b"].end() == 0
-        done = fails(sim, "host b")
+        done = fails(sim, "host b", r"frame \d+")
     whole_frames(done)
     hosts.all_ended("watch_a", "watch_b", "watch_c")
     hosts.rest()
