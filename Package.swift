@@ -80,7 +80,10 @@ let package = Package(
         tests("HermesPlanTests", ["HermesPlan", "HermesModel"]),
         tests("HermesProtocolTests", ["HermesProtocol", "HermesPlan", "HermesModel"]),
         tests(
-            "HermesNodeTests", ["HermesNode", "HermesProtocol", "HermesPlan", "HermesModel", "CHermes", "CKeeper"],
+            "HermesNodeTests",
+            [
+                "HermesNode", "HermesTransport", "HermesProtocol", "HermesPlan", "HermesModel", "CHermes", "CKeeper",
+            ],
             resources: [.copy("Modules")]),
         tests("HermesRecorderTests", ["HermesRecorder", "HermesProtocol", "HermesPlan", "HermesModel"]),
         tests("HermesCoordinatorTests", ["HermesCoordinator", "HermesProtocol", "HermesPlan", "HermesModel"]),

@@ -59,6 +59,8 @@ public final class Fleet: NodeSession, @unchecked Sendable {
     private let isEnding = Atomic<Bool>(false)
     private let states: Mutex<[ModuleState]>
     private var openHosts: Set<Int> = []
+    /// Hosts whose node has begun this run.
+    private var begunHosts: Set<Int> = []
     private var hasStaged = false
     /// Under way or completed last.
     private var frame: UInt64 = 0
@@ -190,6 +192,7 @@ public final class Fleet: NodeSession, @unchecked Sendable {
                 throw RunFailure(
                     .protocolError, host: directory.name(index + 1), cause: "its answer to open can't be read")
             }
+            begunHosts.insert(index + 1)
             return opened
         }
     }
@@ -515,10 +518,27 @@ public final class Fleet: NodeSession, @unchecked Sendable {
         if let watching { pthread_join(watching, nil) }
         desk.remove()
         link?.close(lingers: false)
+        awaitLastLines()
         control?.close()
         linkContext.close()
         controlContext.close()
     }
+
+    /// A node says that the run is over there, and before that what modules printed last. Waited for as long as something
+    /// comes, within reason.
+    private func awaitLastLines() {
+        let limit = deadline(after: 10)
+        var heard = heardLines.load(ordering: .relaxed), quietLimit = deadline(after: 0.5)
+        while !begunHosts.isSubset(of: silentHosts.withLock { $0 }), monotonicNow() < min(limit, quietLimit) {
+            usleep(500)
+            let now = heardLines.load(ordering: .relaxed)
+            if now != heard { quietLimit = deadline(after: 0.5) }
+            heard = now
+        }
+    }
+    private let heardLines = Atomic<Int>(0)
+    /// Hosts whose node has said all of this run, or is lost.
+    private let silentHosts = Mutex<Set<Int>>([])
 
     // MARK: Words
 
@@ -705,6 +725,7 @@ public final class Fleet: NodeSession, @unchecked Sendable {
     // MARK: On other threads
 
     private func lose(_ host: Int, _ what: String, isNode: Bool) {
+        if isNode { silentHosts.withLock { _ = $0.insert(host) } }
         goneHosts.withLock { _ = $0.insert(host) }
         if isEnding.load(ordering: .relaxed) { return }
         let failure = RunFailure(
@@ -720,6 +741,7 @@ public final class Fleet: NodeSession, @unchecked Sendable {
         switch message.say {
         case "line":
             guard let line = message.body(SaidLine.self), line.run == run else { return }
+            heardLines.add(1, ordering: .relaxed)
             if let module = line.module {
                 settings.moduleLine(directory.name(host), module, line.text)
             } else {
@@ -727,6 +749,7 @@ public final class Fleet: NodeSession, @unchecked Sendable {
             }
         case "gone":
             guard let gone = message.body(GoneRun.self), gone.run == run else { return }
+            silentHosts.withLock { _ = $0.insert(host) }
             goneHosts.withLock { _ = $0.insert(host) }
             guard !isEnding.load(ordering: .relaxed), let cause = gone.cause else { return }
             loss.withLock { loss in

@@ -45,7 +45,8 @@ final class ModuleLines: Sendable {
     static func notice(_ dropped: Int, host: String, run: UInt64) -> SaidLine {
         SaidLine(
             run: run, module: nil,
-            text: "host \(host): \(dropped) line\(dropped == 1 ? "" : "s") of modules dropped: they come faster than they "
+            text:
+                "host \(host): \(dropped) line\(dropped == 1 ? "" : "s") of modules dropped: they come faster than they "
                 + "can be carried")
     }
 }

@@ -49,6 +49,7 @@ public final class NodeAgent {
         let host: String
         /// Of what its modules printed, since it was told last.
         var droppedLines = 0
+        var notice: SaidLine { ModuleLines.notice(droppedLines, host: host, run: id) }
         /// The number of the question that opened it, until it is answered.
         var question: Int?
         var ending: String?
@@ -71,9 +72,9 @@ public final class NodeAgent {
     private let notifier = ServiceNotifier()
     private let errands: Errands
     private var runs: [Run] = []
-    /// What found its caller's queue full.
-    private var outbox: [(message: ControlMessage, caller: NodeListener.Caller)] = []
-    private static let mostInOutbox = 1000
+    private let outbox: Outbox
+    /// Heard before something else has its turn.
+    private static let messagesInTurn = 64
     private var rubbishTold = 0
     private var oldCoordinators = Tally()
 
@@ -113,6 +114,7 @@ public final class NodeAgent {
             throw RunFailure(
                 .refused, cause: "\(settings.endpoint) is no address of this machine; give one of its own, in numbers")
         }
+        outbox = Outbox(listener)
     }
 
     /// Until SIGINT or SIGTERM; then every run's modules are terminated.
@@ -124,14 +126,15 @@ public final class NodeAgent {
                 + "modules beneath \(root.path), \(settings.keys == nil ? "without keys" : "with keys")")
         notifier.tell("READY=1\nSTATUS=\(status)")
         while true {
-            let descriptors = [signals, errands.descriptor] + runs.filter { !$0.isGone }.map(\.process.channel.descriptor)
+            let descriptors =
+                [signals, errands.descriptor] + runs.filter { !$0.isGone }.map(\.process.channel.descriptor)
             let ready = listener.sleep(watching: descriptors, milliseconds: pause)
             notifier.feedWatchdog()
             if ready.contains(signals) { break }
             for index in runs.indices where ready.contains(runs[index].process.channel.descriptor) { hear(index) }
-            retry()
-            for (answer, caller) in errands.takeAnswers() { send(answer, to: caller) }
-            for _ in 0..<Self.mostAtOnce {
+            outbox.retry()
+            for (answer, caller) in errands.takeAnswers() { outbox.send(answer, to: caller) }
+            for _ in 0..<Self.messagesInTurn {
                 guard let (caller, message) = listener.next() else { break }
                 answer(message, caller)
             }
@@ -166,6 +169,7 @@ public final class NodeAgent {
         while !runs.isEmpty && monotonicNow() < limit {
             _ = listener.sleep(watching: runs.filter { !$0.isGone }.map(\.process.channel.descriptor), milliseconds: 20)
             for index in runs.indices where !runs[index].isGone { hear(index) }
+            outbox.retry()
             endFrozen()
             reap()
         }
@@ -192,7 +196,7 @@ public final class NodeAgent {
             case "hello": try welcome(message, caller)
             case "ping":
                 let pong = Pong(clockNanoseconds: ThisMachine.clockNanoseconds)
-                send(try ControlMessage("pong", id: message.id, pong), to: caller)
+                outbox.send(try ControlMessage("pong", id: message.id, pong), to: caller)
             case let question where Errands.questions.contains(question):
                 try errands.add(message, from: caller)
             case "open": try open(message, caller)
@@ -201,14 +205,14 @@ public final class NodeAgent {
                 let known = runs.indices.filter { runs[$0].id == body.run }
                 for index in known { end(index, cause: body.cause) }
                 // One that was refused or is over: the coordinator need not wait for it.
-                if known.isEmpty { tell(caller, "gone", GoneRun(run: body.run, cause: nil)) }
+                if known.isEmpty { outbox.tell("gone", GoneRun(run: body.run, cause: nil), to: caller) }
             default:
                 throw Refused("this node, version \(settings.version), does not know '\(message.say)'; upgrade it")
             }
         } catch {
             guard message.id != 0 else { return }
             let refused = error as? Refused ?? Refused("\(error)")
-            if let reply = try? ControlMessage("refused", id: message.id, refused) { send(reply, to: caller) }
+            if let reply = try? ControlMessage("refused", id: message.id, refused) { outbox.send(reply, to: caller) }
         }
     }
 
@@ -223,7 +227,7 @@ public final class NodeAgent {
                 "a coordinator of version \(hello.version) is too old for this node; upgrade it\(oldCoordinators.times)"
             )
         }
-        send(try ControlMessage("welcome", id: message.id, welcome), to: caller)
+        outbox.send(try ControlMessage("welcome", id: message.id, welcome), to: caller)
     }
 
     private func open(_ message: ControlMessage, _ caller: NodeListener.Caller) throws {
@@ -311,7 +315,7 @@ public final class NodeAgent {
             case "line":
                 guard let line = message.body(SaidLine.self) else { continue }
                 log.detail("\(run.name)\(line.module.map { ".\($0)" } ?? ""): \(line.text)")
-                if line.module == nil { tell(run.owner, "line", line) } else { pass(line, of: index) }
+                if line.module == nil { outbox.tell("line", line, to: run.owner) } else { pass(line, of: index) }
             case "ending":
                 guard let why = message.body(Refused.self) else { continue }
                 runs[index].ending = why.cause
@@ -320,7 +324,7 @@ public final class NodeAgent {
                 guard let failure = message.body(RunFailure.self) else { continue }
                 log.note("\(run.name): \(failure)")
                 runs[index].ending = failure.description
-                tell(run.owner, "stuck", failure)
+                outbox.tell("stuck", failure, to: run.owner)
             default: continue
             }
         }
@@ -344,52 +348,17 @@ public final class NodeAgent {
         guard let question = runs[index].question, let message = try? ControlMessage(say, id: question, body) else {
             return
         }
-        send(message, to: runs[index].owner)
+        outbox.send(message, to: runs[index].owner)
         runs[index].question = nil
-    }
-
-    private func tell<Body: Codable>(_ caller: NodeListener.Caller, _ say: String, _ body: Body) {
-        if let message = try? ControlMessage(say, body) { send(message, to: caller) }
     }
 
     /// What a module printed: dropped, and counted, where the coordinator does not take it fast enough.
     private func pass(_ line: SaidLine, of index: Int) {
         let run = runs[index]
-        guard outbox.isEmpty, tellDropped(index), let message = try? ControlMessage("line", line),
-            listener.send(message, to: run.owner)
-        else {
-            runs[index].droppedLines += 1
-            return
+        if run.droppedLines > 0, outbox.offer("line", run.notice, to: run.owner) {
+            runs[index].droppedLines = 0
         }
-    }
-
-    /// False when that can't be told now.
-    private func tellDropped(_ index: Int) -> Bool {
-        let run = runs[index]
-        guard run.droppedLines > 0 else { return true }
-        let notice = ModuleLines.notice(run.droppedLines, host: run.host, run: run.id)
-        guard let message = try? ControlMessage("line", notice), listener.send(message, to: run.owner) else {
-            return false
-        }
-        runs[index].droppedLines = 0
-        return true
-    }
-
-    /// Answers and news arrive, in their order, as soon as the caller takes them.
-    private func send(_ message: ControlMessage, to caller: NodeListener.Caller) {
-        if outbox.contains(where: { $0.caller == caller }) || !listener.send(message, to: caller) {
-            if outbox.count < Self.mostInOutbox { outbox.append((message, caller)) }
-        }
-    }
-
-    private func retry() {
-        var full: Set<NodeListener.Caller> = []
-        outbox.removeAll { message, caller in
-            if full.contains(caller) { return false }
-            if listener.send(message, to: caller) { return true }
-            full.insert(caller)
-            return false
-        }
+        if runs[index].droppedLines > 0 || !outbox.offer("line", line, to: run.owner) { runs[index].droppedLines += 1 }
     }
 
     private static func words(of status: Int32) -> String {
@@ -400,18 +369,18 @@ public final class NodeAgent {
     private func reap() {
         for index in runs.indices.reversed() where runs[index].isGone {
             guard let status = runs[index].process.reap() else { continue }
-            _ = tellDropped(index)
             let run = runs.remove(at: index)
             let cause = status == 0 ? nil : run.ending ?? "its process \(Self.words(of: status))"
             if run.question != nil,
                 let message = try? ControlMessage(
                     "refused", id: run.question!, Refused("can't begin a run: \(cause ?? "")"))
             {
-                send(message, to: run.owner)
+                outbox.send(message, to: run.owner)
             }
             log.note("\(run.name): the run is over\(cause.map { ": \($0)" } ?? "")")
-            tell(run.owner, "gone", GoneRun(run: run.id, cause: cause))
-            notifier.tell("STATUS=\(status == 0 ? self.status : self.status)")
+            if run.droppedLines > 0 { outbox.tell("line", run.notice, to: run.owner) }
+            outbox.tell("gone", GoneRun(run: run.id, cause: cause), to: run.owner)
+            notifier.tell("STATUS=\(self.status)")
             // What a process that was killed left behind.
             if status != 0 { RunFolder.sweep() }
         }

@@ -184,7 +184,9 @@ final class ProcessSupervisor: @unchecked Sendable {
         }
         if lines.isEmpty { return count }
         if isError {
-            records.with { $0[index].lastLines = ($0[index].lastLines + lines.suffix(Self.keptLines)).suffix(Self.keptLines) }
+            records.with {
+                $0[index].lastLines = ($0[index].lastLines + lines.suffix(Self.keptLines)).suffix(Self.keptLines)
+            }
         }
         for line in lines { onLine(processes[index].module.name, line) }
         return count

@@ -74,7 +74,8 @@ public final class NodeControl: @unchecked Sendable {
     ///   - onUnasked: what a node says of itself, on this object's thread.
     ///   - onLost: a node that had been connected no longer is, on this object's thread.
     public init(
-        _ context: MessageContext, _ nodes: [Node], keys: CurveKeys?, livenessSeconds: Double, waitsForNodes: Bool = true,
+        _ context: MessageContext, _ nodes: [Node], keys: CurveKeys?, livenessSeconds: Double,
+        waitsForNodes: Bool = true,
         onUnasked: @escaping @Sendable (Int, ControlMessage) -> Void = { _, _ in },
         onLost: @escaping @Sendable (Int) -> Void = { _ in }
     ) throws {

@@ -64,7 +64,8 @@ struct LimitChecks {
             ? .fine("realtime priority", "allowed")
             : .poor(
                 "realtime priority", "not allowed: in realtime mode frames begin late when the machine is busy",
-                cure: "rtprio 50 in /etc/security/limits.conf, LimitRTPRIO=50 in a unit, or setcap cap_sys_nice+ep on \(program)"
+                cure:
+                    "rtprio 50 in /etc/security/limits.conf, LimitRTPRIO=50 in a unit, or setcap cap_sys_nice+ep on \(program)"
             )
     }
 }

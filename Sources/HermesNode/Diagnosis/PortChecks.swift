@@ -14,7 +14,9 @@ public enum PortChecks {
                 let line = String(decoding: room.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
                 // Number, local ADDRESS:PORT in hexadecimal, remote one, state: 0A listens.
                 let words = line.split(separator: " ", maxSplits: 4)
-                guard words.count > 3, words[3] == "0A", let port = words[1].split(separator: ":").last else { continue }
+                guard words.count > 3, words[3] == "0A", let port = words[1].split(separator: ":").last else {
+                    continue
+                }
                 Int(port, radix: 16).map { _ = ports.insert($0) }
             }
         }
