@@ -16,6 +16,7 @@ done
 [ -x "$hermes" ] || fail "no hermes: run 'make build', or name one in HERMES"
 node=$(dirname "$hermes")/hermes-node
 
+umask 022 # whatever the user's: a node refuses a module root that others may write to
 work=$(mktemp -d)
 started=()
 made=()

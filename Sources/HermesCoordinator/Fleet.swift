@@ -96,8 +96,10 @@ public final class Fleet: NodeSession, @unchecked Sendable {
         let wrong = directory.unreachable()
         if !wrong.isEmpty { throw ConfigurationError(wrong) }
         try meet()
+        let files = StaleFiles(simulation, directory.hosts, control!)
         let opened = try openRuns()
         try setUp(opened)
+        files.report(settings.warning)
         return try launchModules()
     }
 

@@ -1,9 +1,11 @@
+import HermesProtocol
+
 /// How many frames hosts are granted at once: as many as take about 20 ms, so that pause, set and Ctrl-C act at once, and
 /// never more than memory is set aside for.
 struct Grant {
     /// Nanoseconds a grant should take.
     private static let span: Double = 20_000_000
-    static let most: UInt64 = 1024
+    static let most = UInt64(FrameHeader.mostGranted)
     /// Bytes of values that hosts keep for a grant.
     private static let mostBytes = 4 << 20
 

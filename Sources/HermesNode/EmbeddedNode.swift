@@ -285,6 +285,17 @@ public final class EmbeddedNode: LinkedNode {
     public var completedFrame: UInt64 { segment?.frame ?? 0 }
     public func recall(_ frame: UInt64) {}
 
+    var signalCount: Int { segment?.signalCount ?? 0 }
+
+    /// Whether a plan is for the modules that have been launched.
+    func fits(_ plan: Plan) -> Bool {
+        let stepped = Array(plan.phases.joined())
+        return plan.modules.count == simulation.modules.count && Set(stepped).count == stepped.count
+            && zip(plan.modules, simulation.modules).allSatisfy { planned, launched in
+                planned.name == launched.name && planned.isInproc == (launched.kind == .inproc)
+            }
+    }
+
     public func sample(_ slots: [Int]) -> [UInt64] {
         slots.map { (0..<segment!.signalCount).contains($0) ? segment!.slots[$0] : 0 }
     }

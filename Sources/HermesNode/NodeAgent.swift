@@ -45,6 +45,10 @@ public final class NodeAgent {
         let name: String
         let id: UInt64
         let owner: NodeListener.Caller
+        /// What its configuration calls this host.
+        let host: String
+        /// Of what its modules printed, since it was told last.
+        var droppedLines = 0
         /// The number of the question that opened it, until it is answered.
         var question: Int?
         var ending: String?
@@ -54,6 +58,10 @@ public final class NodeAgent {
     }
     /// Seconds a run has to end; its modules take no more than their own ladder of time-outs.
     private static let endingSeconds = 4.5
+    /// Messages that are answered before everything else has its turn again, however many there are.
+    private static let mostAtOnce = 100
+    /// Runs at a time where no ports set the limit.
+    private static let mostBesideSocket = 99
 
     private let settings: Settings
     private let root: ModuleRoot
@@ -61,18 +69,34 @@ public final class NodeAgent {
     private let listener: NodeListener
     private let log: NodeLog
     private let notifier = ServiceNotifier()
+    private let errands: Errands
     private var runs: [Run] = []
+    /// What found its caller's queue full.
+    private var outbox: [(message: ControlMessage, caller: NodeListener.Caller)] = []
+    private static let mostInOutbox = 1000
     private var rubbishTold = 0
+    private var oldCoordinators = Tally()
 
     /// - Throws: `RunFailure` or `TransportError` when the module root or the endpoint can't be had.
     public init(_ settings: Settings, log: NodeLog) throws {
         self.settings = settings
         self.log = log
-        root = try ModuleRoot(settings.root)
+        let root = try ModuleRoot(settings.root)
+        self.root = root
+        errands = Errands(
+            files: ModuleFiles(root: root, allowsPush: settings.allowsPush, log: log),
+            findings: {
+                let ports = settings.endpoint.hasPrefix("tcp://") ? [PortChecks.runs(settings.ports)] : []
+                return Checkup.findings(program: "hermes-node") + ports
+                    + ModuleRootChecks.findings(of: root, allowsPush: settings.allowsPush)
+            })
         if settings.keys != nil {
             let accepts = settings.accepts
+            let refused = RefusedCallers()
             try Authenticator.start(in: context, .curve(accepts: accepts)) { address, key in
-                log.warning("refused \(address): the key \(key ?? "(none)") is not among the accepted ones")
+                let key = key ?? "(none)"
+                guard let times = refused.add("\(address) \(key)") else { return }
+                log.warning("refused \(address): the key \(key) is not among the accepted ones\(times)")
             }
         }
         let before = umask(0o177)
@@ -100,12 +124,17 @@ public final class NodeAgent {
                 + "modules beneath \(root.path), \(settings.keys == nil ? "without keys" : "with keys")")
         notifier.tell("READY=1\nSTATUS=\(status)")
         while true {
-            let descriptors = [signals] + runs.filter { !$0.isGone }.map(\.process.channel.descriptor)
+            let descriptors = [signals, errands.descriptor] + runs.filter { !$0.isGone }.map(\.process.channel.descriptor)
             let ready = listener.sleep(watching: descriptors, milliseconds: pause)
             notifier.feedWatchdog()
             if ready.contains(signals) { break }
             for index in runs.indices where ready.contains(runs[index].process.channel.descriptor) { hear(index) }
-            while let (caller, message) = listener.next() { answer(message, caller) }
+            retry()
+            for (answer, caller) in errands.takeAnswers() { send(answer, to: caller) }
+            for _ in 0..<Self.mostAtOnce {
+                guard let (caller, message) = listener.next() else { break }
+                answer(message, caller)
+            }
             endFrozen()
             reap()
             tellRubbish()
@@ -120,7 +149,7 @@ public final class NodeAgent {
 
     /// Milliseconds to the next thing that is due by itself; -1 for never.
     private var pause: Int {
-        if runs.contains(where: \.isGone) { return 5 }
+        if runs.contains(where: \.isGone) || !outbox.isEmpty { return 5 }
         if runs.contains(where: { $0.limit != nil }) { return 100 }
         return notifier.watchdogMilliseconds ?? -1
     }
@@ -140,6 +169,7 @@ public final class NodeAgent {
             endFrozen()
             reap()
         }
+        errands.close()
         listener.close()
         context.close()
         log.note("ended")
@@ -160,6 +190,11 @@ public final class NodeAgent {
         do {
             switch message.say {
             case "hello": try welcome(message, caller)
+            case "ping":
+                let pong = Pong(clockNanoseconds: ThisMachine.clockNanoseconds)
+                send(try ControlMessage("pong", id: message.id, pong), to: caller)
+            case let question where Errands.questions.contains(question):
+                try errands.add(message, from: caller)
             case "open": try open(message, caller)
             case "end":
                 guard let body = message.body(EndRun.self) else { break }
@@ -173,7 +208,7 @@ public final class NodeAgent {
         } catch {
             guard message.id != 0 else { return }
             let refused = error as? Refused ?? Refused("\(error)")
-            if let reply = try? ControlMessage("refused", id: message.id, refused) { listener.send(reply, to: caller) }
+            if let reply = try? ControlMessage("refused", id: message.id, refused) { send(reply, to: caller) }
         }
     }
 
@@ -183,18 +218,17 @@ public final class NodeAgent {
             version: settings.version, protocolVersion: protocolVersion, oldestProtocol: oldestProtocolVersion,
             clockNanoseconds: ThisMachine.clockNanoseconds, cores: ThisMachine.cores, memory: ThisMachine.memory,
             machine: ThisMachine.machine, running: runs.map(\.name))
-        if hello.protocolVersion < oldestProtocolVersion {
-            log.warning("a coordinator of version \(hello.version) is too old for this node; upgrade it")
+        if hello.protocolVersion < oldestProtocolVersion, oldCoordinators.add() {
+            log.warning(
+                "a coordinator of version \(hello.version) is too old for this node; upgrade it\(oldCoordinators.times)")
         }
-        listener.send(try ControlMessage("welcome", id: message.id, welcome), to: caller)
+        send(try ControlMessage("welcome", id: message.id, welcome), to: caller)
     }
 
     private func open(_ message: ControlMessage, _ caller: NodeListener.Caller) throws {
         guard let open = message.body(OpenRun.self), Self.isName(open.simulation), Self.isName(open.host),
             (2...4096).contains(open.participants), (1..<open.participants).contains(open.index),
-            (0.1...3600).contains(open.livenessSeconds),
-            open.security.participants.map({ $0.count == open.participants }) ?? true,
-            (16...64).contains(open.security.token.utf8.count)
+            (0.1...3600).contains(open.livenessSeconds), open.security.isSound(participants: open.participants)
         else { throw Refused("this open can't be read") }
         // Behind a dead one a living one may wait for the name.
         reap()
@@ -202,6 +236,13 @@ public final class NodeAgent {
             throw Refused(
                 "a simulation named '\(open.simulation)' already runs there; end it where it was started, or start this one "
                     + "under another --name")
+        }
+        let isBesideSocket = settings.endpoint.hasPrefix("ipc://")
+        guard runs.count < (isBesideSocket ? Self.mostBesideSocket : settings.ports.count) else {
+            throw Refused(
+                isBesideSocket
+                    ? "\(runs.count) simulations run there, and no more may"
+                    : "every port from \(settings.ports.lowerBound) to \(settings.ports.upperBound) is taken; widen --ports")
         }
         let process = try WorkerProcess()
         process.channel.say(
@@ -211,7 +252,9 @@ public final class NodeAgent {
                 lastPort: settings.ports.upperBound, path: path(open), allowsInproc: settings.allowsInproc,
                 pythonPath: settings.pythonPath, library: settings.library))
         runs.append(
-            Run(process: process, name: open.simulation, id: open.run, owner: caller, question: message.id))
+            Run(
+                process: process, name: open.simulation, id: open.run, owner: caller, host: open.host,
+                question: message.id))
         notifier.tell("STATUS=\(status)")
     }
 
@@ -266,7 +309,7 @@ public final class NodeAgent {
             case "line":
                 guard let line = message.body(SaidLine.self) else { continue }
                 log.detail("\(run.name)\(line.module.map { ".\($0)" } ?? ""): \(line.text)")
-                tell(run.owner, "line", line)
+                if line.module == nil { tell(run.owner, "line", line) } else { pass(line, of: index) }
             case "ending":
                 guard let why = message.body(Refused.self) else { continue }
                 runs[index].ending = why.cause
@@ -299,24 +342,65 @@ public final class NodeAgent {
         guard let question = runs[index].question, let message = try? ControlMessage(say, id: question, body) else {
             return
         }
-        listener.send(message, to: runs[index].owner)
+        send(message, to: runs[index].owner)
         runs[index].question = nil
     }
 
     private func tell<Body: Codable>(_ caller: NodeListener.Caller, _ say: String, _ body: Body) {
-        if let message = try? ControlMessage(say, body) { listener.send(message, to: caller) }
+        if let message = try? ControlMessage(say, body) { send(message, to: caller) }
+    }
+
+    /// What a module printed: dropped, and counted, where the coordinator does not take it fast enough.
+    private func pass(_ line: SaidLine, of index: Int) {
+        let run = runs[index]
+        guard outbox.isEmpty, tellDropped(index), let message = try? ControlMessage("line", line),
+            listener.send(message, to: run.owner)
+        else {
+            runs[index].droppedLines += 1
+            return
+        }
+    }
+
+    /// False when that can't be told now.
+    private func tellDropped(_ index: Int) -> Bool {
+        let run = runs[index]
+        guard run.droppedLines > 0 else { return true }
+        let notice = ModuleLines.notice(run.droppedLines, host: run.host, run: run.id)
+        guard let message = try? ControlMessage("line", notice), listener.send(message, to: run.owner) else {
+            return false
+        }
+        runs[index].droppedLines = 0
+        return true
+    }
+
+    /// Answers and news arrive, in their order, as soon as the caller takes them.
+    private func send(_ message: ControlMessage, to caller: NodeListener.Caller) {
+        if outbox.contains(where: { $0.caller == caller }) || !listener.send(message, to: caller) {
+            if outbox.count < Self.mostInOutbox { outbox.append((message, caller)) }
+        }
+    }
+
+    private func retry() {
+        var full: Set<NodeListener.Caller> = []
+        outbox.removeAll { message, caller in
+            if full.contains(caller) { return false }
+            if listener.send(message, to: caller) { return true }
+            full.insert(caller)
+            return false
+        }
     }
 
     private func reap() {
         for index in runs.indices.reversed() where runs[index].isGone {
             guard let status = runs[index].process.reap() else { continue }
+            _ = tellDropped(index)
             let run = runs.remove(at: index)
             let cause = status == 0 ? nil : run.ending ?? "its process ended by itself (status \(status))"
             if run.question != nil,
                 let message = try? ControlMessage(
                     "refused", id: run.question!, Refused("can't begin a run: \(cause ?? "")"))
             {
-                listener.send(message, to: run.owner)
+                send(message, to: run.owner)
             }
             log.note("\(run.name): the run is over\(cause.map { ": \($0)" } ?? "")")
             tell(run.owner, "gone", GoneRun(run: run.id, cause: cause))

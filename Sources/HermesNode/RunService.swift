@@ -17,6 +17,7 @@ final class RunService: @unchecked Sendable {
     let opened: OpenedRun
     private let order: WorkerOrder
     private let channel: LineChannel
+    private let lines: ModuleLines
     private let folder: RunFolder
     private let context: MessageContext
     private let link: RunLink
@@ -33,13 +34,22 @@ final class RunService: @unchecked Sendable {
     private var collected: [Int] = []
     private var rows: [UInt64] = []
     private var attentionSeen: UInt32 = 0
-    private var isPrepared = false
+    private var stage = Stage.met
+
+    /// How far the coordinator has led this run.
+    private enum Stage: Int, Comparable {
+        case met, linked, launched, prepared, staged
+
+        static func < (left: Stage, right: Stage) -> Bool { left.rawValue < right.rawValue }
+    }
+    private var isPrepared: Bool { stage >= .prepared }
 
     private struct UncheckedNode: @unchecked Sendable { let node: EmbeddedNode }
 
     init(_ order: WorkerOrder, channel: LineChannel, keeper processKeeper: inout keeper) throws {
         self.order = order
         self.channel = channel
+        lines = ModuleLines(run: order.open.run, host: order.open.host, channel: channel)
         let open = order.open
         folder = try RunFolder(name: "\(open.simulation).\(open.host)", host: open.host)
         self.processKeeper = processKeeper
@@ -59,9 +69,11 @@ final class RunService: @unchecked Sendable {
         let keys = open.security.participants
         let policy: Authenticator.Policy =
             keys.map { keys in .curve { keys.contains($0) } } ?? .plain(password: open.security.token)
+        let refused = RefusedCallers()
         try Authenticator.start(in: context, policy) { address, _ in
-            channel.say(
-                "line", SaidLine(run: open.run, module: nil, text: "refused somebody at \(address) on this run's port"))
+            guard let times = refused.add(address) else { return }
+            let text = "host \(open.host) refused somebody at \(address) on this run's port\(times)"
+            channel.say("line", SaidLine(run: open.run, module: nil, text: text))
         }
         let link = try RunLink(
             context, run: open.run, index: open.index, participants: open.participants, security: open.security,
@@ -114,6 +126,7 @@ final class RunService: @unchecked Sendable {
         link.close(lingers: true)
         context.close()
         if let path = order.path { unlink(path) }
+        lines.finish()
     }
 
     /// Until the run is over: the node says `end`, or is gone.
@@ -223,20 +236,28 @@ final class RunService: @unchecked Sendable {
 
     /// False when the run is over.
     private func handle(_ message: ControlMessage) throws -> Bool {
+        try checkOrder(message.say)
         switch message.say {
         case "setup":
             try setUp(try body(message))
+            stage = .linked
             try answer(message)
         case "launch":
             let announced = Announced(try launch(try body(message)))
+            stage = .launched
             try link.send(ControlMessage("announced", id: message.id, announced), to: Self.coordinator)
         case "prepare":
             try prepare(try body(message))
+            stage = .prepared
             try answer(message)
         case "stage":
             let values: StartValues = try body(message)
+            guard values.slots.allSatisfy((0..<node!.signalCount).contains) else {
+                throw RunFailure(.protocolError, cause: "was given a value for a signal that is not there")
+            }
             try node!.stage(overrides: zip(values.slots, values.bits).map { (slot: $0, bits: $1) })
             attentionSeen = node!.attention &- 1
+            stage = .staged
             try sendDone(frame: 0, count: 1, first: 0)
         case "reset":
             try node!.reset()
@@ -272,6 +293,18 @@ final class RunService: @unchecked Sendable {
         return true
     }
     private var hasEnded = false
+
+    /// What is said before its time, or twice, can't be carried out.
+    private func checkOrder(_ say: String) throws {
+        let begins: [String: Stage] = ["setup": .met, "launch": .linked, "prepare": .launched, "stage": .prepared]
+        let isInOrder =
+            if let due = begins[say] {
+                stage == due
+            } else {
+                stage == .staged || !["reset", "show", "write", "sample"].contains(say)
+            }
+        guard isInOrder else { throw RunFailure(.protocolError, cause: "was told '\(say)' out of order") }
+    }
 
     private func body<Body: Codable>(_ message: ControlMessage) throws -> Body {
         guard let body = message.body(Body.self) else {
@@ -309,7 +342,7 @@ final class RunService: @unchecked Sendable {
     private func launch(_ wanted: LaunchModules) throws -> [Announcement] {
         let simulation = try LaunchOrder.simulation(
             wanted, named: folder.name, root: ModuleRoot(order.root), allowsInproc: order.allowsInproc)
-        let run = order.open.run, channel = channel, host = order.open.host
+        let run = order.open.run, channel = channel, lines = lines, host = order.open.host
         let node = EmbeddedNode(
             simulation, hostName: host,
             settings: LaunchSettings(
@@ -317,7 +350,7 @@ final class RunService: @unchecked Sendable {
                 library: order.library),
             folder: folder, keeper: processKeeper, alarm: alarm,
             reporter: EmbeddedNode.Reporter(
-                moduleLine: { channel.say("line", SaidLine(run: run, module: $0, text: $1)) },
+                moduleLine: { lines.say($0, $1) },
                 warning: { channel.say("line", SaidLine(run: run, module: nil, text: $0)) },
                 stuck: { failure in
                     channel.say("stuck", failure)
@@ -336,18 +369,26 @@ final class RunService: @unchecked Sendable {
             throw RunFailure(
                 .protocolError, cause: "was given a share of the plan that does not fit together: \(error)")
         }
+        guard node!.fits(share.plan) else {
+            throw RunFailure(.protocolError, cause: "was given a share of the plan for other modules than it launched")
+        }
         collected = message.collected
         try node!.prepare(share, link: link, longestStepSeconds: message.longestStepSeconds)
-        isPrepared = true
     }
 
     // MARK: Frames
 
     /// Runs the frames a step grants, then says done.
     private func run(_ step: FrameHeader) throws {
-        let node = node!
-        guard isPrepared, step.epoch == node.epoch else { return }
+        guard let node, stage == .staged, step.epoch == node.epoch else { return }
         let width = collected.count, count = Int(step.count)
+        guard step.frame == node.completedFrame + 1, (1...FrameHeader.mostGranted).contains(count),
+            width * count * 8 <= Int(RunLink.longestMessage) - FrameHeader.size
+        else {
+            throw RunFailure(
+                .protocolError, frame: node.completedFrame,
+                cause: "was told to step \(count) frames from \(step.frame) on")
+        }
         if rows.count < width * count { rows = [UInt64](repeating: 0, count: width * count) }
         var completed = 0
         // Also when it fails: frames that every host has completed are not lost.

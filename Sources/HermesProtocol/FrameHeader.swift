@@ -22,6 +22,8 @@ public struct FrameHeader: Sendable, Equatable {
 
     public static let magic: UInt32 = 0x464D_5248
     public static let size = 32
+    /// Frames that one step may grant.
+    public static let mostGranted = 1024
 
     public var kind: Kind
     public var version = UInt8(protocolVersion)

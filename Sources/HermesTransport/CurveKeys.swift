@@ -41,14 +41,19 @@ public struct CurveKeys: Sendable, Equatable {
     /// The public key in a file, its first line.
     public static func loadPublic(_ path: String) throws -> String { try key(in: path) }
 
+    /// True for 40 characters that stand for 32 bytes.
+    public static func isKey(_ text: String) -> Bool {
+        var bytes = [UInt8](repeating: 0, count: 32)
+        return text.utf8.count == 40 && zmq_z85_decode(&bytes, text) != nil
+    }
+
     private static func key(in path: String) throws -> String {
         guard let file = fopen(path, "re") else { throw failure("the key \(path) can't be read") }
         defer { fclose(file) }
         var room = [CChar](repeating: 0, count: 256)
         fgets(&room, Int32(room.count), file)
         let line = text(room.filter { $0 != 10 && $0 != 13 })
-        var bytes = [UInt8](repeating: 0, count: 32)
-        guard line.utf8.count == 40, zmq_z85_decode(&bytes, line) != nil else {
+        guard isKey(line) else {
             throw TransportError(text: "\(path) holds no key of 40 characters; make one with `hermes keygen`")
         }
         return line

@@ -88,7 +88,8 @@ final class Socket: @unchecked Sendable {
     }
 
     /// The parts of the next message, nil when none is there.
-    func receive() -> [[UInt8]]? {
+    /// - Parameter most: parts beyond this many are dropped; nobody has use for them.
+    func receive(most: Int = 16) -> [[UInt8]]? {
         var parts: [[UInt8]] = []
         while true {
             var message = zmq_msg_t()
@@ -96,7 +97,7 @@ final class Socket: @unchecked Sendable {
             defer { zmq_msg_close(&message) }
             guard zmq_msg_recv(&message, pointer, ZMQ_DONTWAIT) >= 0 else { return nil }
             let bytes = UnsafeRawBufferPointer(start: zmq_msg_data(&message), count: zmq_msg_size(&message))
-            parts.append(Array(bytes))
+            if parts.count < most { parts.append(Array(bytes)) }
             if zmq_msg_more(&message) == 0 { return parts }
         }
     }

@@ -8,7 +8,7 @@ The node must be there afterwards, as big as before, and serve; who calls this l
 import contextlib
 import json
 import random
-import socket
+import re
 import struct
 import sys
 import time
@@ -27,23 +27,24 @@ MESSAGES = [
     ("end", {"run": 77, "cause": "the fuzzer said so"}),
 ]
 RUN_MESSAGES = [
-    ("setup", {"peers": [{"index": 1, "host": "b", "endpoint": "tcp://127.0.0.1:1"}]}),
+    ("setup", {"peers": []}),
     ("launch", {"modules": [{"name": "m", "kind": "process", "program": "./formula", "arguments": ["x"], "environment": ["A", "B"],
                              "workingDirectory": ".", "configuration": "./one.formula", "stepTimeoutSeconds": 1.0}]}),
     ("prepare", {"host": 1, "simulation": "fuzz", "rateHz": 100.0, "hosts": [None, "a"], "phases": [[0]],
                  "modules": [{"name": "m", "isInproc": False, "isFree": False, "phase": 0, "divisor": 1, "dt": 0.01, "firstSignal": 0,
-                              "signalCount": 1}],
-                 "signals": [{"name": "m.out", "module": 0, "type": "f64", "bits": 18}],
-                 "deliveries": [{"runs": [], "copies": [0, 0], "conversions": [], "factors": [], "isStaged": False}] * 2,
-                 "gathers": [], "inboxCount": 0, "outboxCount": 0, "sends": [[], []], "receives": [[], []], "collected": [0],
+                              "signalCount": 2}],
+                 "signals": [{"name": "m.in", "module": 0, "type": 0, "bits": 18}, {"name": "m.out", "module": 0, "type": 0, "bits": 10}],
+                 "deliveries": [{"runs": [], "copies": [1, 0], "conversions": [], "factors": [], "isStaged": False}] * 2,
+                 "gathers": [], "inboxCount": 0, "outboxCount": 0, "sends": [[], []], "receives": [[], []], "collected": [1],
                  "longestStepSeconds": 1.0}),
     ("stage", {"slots": [0], "bits": [1]}),
     ("show", {"isPaused": False}),
     ("write", {"slots": [0], "bits": [1]}),
-    ("sample", {"slots": [0]}),
+    ("sample", {"slots": [0], "bits": []}),
     ("reset", {}),
     ("terminate", {"hurried": True}),
 ]
+"""One of each that it says to a run on a host, in an order in which it may."""
 
 
 def nested(depth):
@@ -213,7 +214,7 @@ class Fuzzer:
     def say(self, *messages):
         with self.connect(greets=True) as connection:
             for message in messages:
-                connection.write(frame(message))
+                connection.write(frame(self.remember(message)))
             self.linger(connection)
 
     def message(self):
@@ -221,8 +222,12 @@ class Fuzzer:
         if say in ("open", "end"):
             run = self.random.randrange(1, 100)
             body = {**body, "run": run, **({"simulation": f"fuzz-{run % 5}"} if say == "open" else {})}
-            self.opened.add(run)
         return say, body
+
+    def remember(self, text):
+        """Runs that this may open, as `end` is to be told which."""
+        self.opened.update(int(number) for number in re.findall(rb'"run": ?(\d{1,20})\b', text))
+        return text
 
     def odd_message(self):
         say, body = self.message()
@@ -262,12 +267,12 @@ class Fuzzer:
         elif how == 3:
             text[self.random.randrange(len(text))] ^= 1 << self.random.randrange(8)
         with self.connect() as connection:
-            connection.write(bytes(text))
+            connection.write(self.remember(bytes(text)))
             self.linger(connection)
 
 
 class MadDesk:
-    """A coordinator that a node accepts and that has gone mad: it opens a run and says to it what it likes."""
+    """A coordinator that a node accepts and that says to its run what it likes."""
 
     def __init__(self, address, name, run, participants=2):
         self.address, self.name, self.number = address, name, run
@@ -302,13 +307,25 @@ class MadDesk:
     def say(self, say, body, id=1):
         self.send(CONTROL, control(say, id, body))
 
+    def word(self):
+        """The next word of control, or the number of the frame that is done."""
+        kind, number, payload = self.receive()
+        return json.loads(payload) if kind == CONTROL else number
+
     def ask(self, say, body):
-        """A message and the next word of control."""
         self.say(say, body)
-        while True:
-            kind, _, payload = self.receive()
-            if kind == CONTROL:
-                return json.loads(payload)
+        return self.word()
+
+    def lead(self, until):
+        """Says all that comes before the message `until`, as it should be."""
+        for say, body in RUN_MESSAGES:
+            if say == until:
+                return self
+            if say in ("show", "write"):
+                self.say(say, body)
+                continue
+            answer = self.ask(say, body)
+            assert not isinstance(answer, dict) or answer["say"] != "failed", answer
 
 
 def main():

@@ -9,21 +9,11 @@ import subprocess
 
 import pytest
 
-from conftest import EXAMPLES, ROOT, Recording, hermes, make
+from conftest import FLIGHT, VENV, Recording, hermes
 from example_script import Script
 from hil_bench import NODE, free_port, needs_nodes, wait_for
 
-FLIGHT = EXAMPLES / "flight"
-VENV = ROOT / ".build/python"
 HERE = pathlib.Path(__file__).resolve().parent
-
-
-@pytest.fixture(scope="session")
-def python():
-    """A Python that has JSBSim. Makes it where it is missing, and the shared objects of the plain loop."""
-    make("environment", f"VENV={VENV}", directory=FLIGHT)
-    make("flight/build/wind.so", "flight/build/autopilot.so")
-    return VENV / "bin/python"
 
 
 def plain(python, *arguments, program=FLIGHT / "plain_loop.py", **options):
@@ -92,7 +82,7 @@ def test_hermes_flies_the_plain_loop_bit_for_bit(python, plain_flight, built, tm
 
 
 def without_hosts(text):
-    return re.sub(r"(?m)^#.*\n|^hosts:\n(  .*\n)+\n|^    host: .*\n", "", text)
+    return re.sub(r"(?m)^#.*\n|^hosts:\n(  .*\n)+\n|^    (host|files): .*\n", "", text)
 
 
 def test_three_hosts_fly_the_same_flight():
