@@ -44,7 +44,7 @@ struct Verify: ParsableCommand {
             meeting: meeting.meeting, console: console
         ).run()
         let printout = ComparisonPrintout(frames: first.frames, comparison: comparison)
-        if comparison.difference == nil {
+        if comparison.difference == nil || !second.module_errors.isEmpty {
             try check(second, "second", console)
             console.result(format == .json ? printout.json.description : printout.identical)
         } else {
@@ -56,7 +56,13 @@ struct Verify: ParsableCommand {
 
     private func check(_ run: RunSummary, _ which: String, _ console: Console) throws {
         switch run.outcome {
-        case .completed: return
+        case .completed:
+            guard let error = run.module_errors.first else { return }
+            let more = run.module_errors.count == 1 ? "" : " and \(run.module_errors.count - 1) more"
+            console.error(
+                "in the \(which) run module \(error.module) on host \(error.host) was \(error.action.rawValue) at frame "
+                    + "\(error.frame) (\(error.cause))\(more): a run in which `on_module_error` fired proves nothing; see "
+                    + "to the cause, then verify again")
         case .interrupted: throw ExitCode(130)
         case .stopped: console.error("the \(which) run was stopped at frame \(run.frames)")
         case .failed: console.error("the \(which) run failed: \(run.error ?? "for no known reason")")
