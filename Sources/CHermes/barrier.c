@@ -12,7 +12,13 @@ static int is_due(const hermes_module_slot *module, uint64_t frame) {
   return module->divisor == 1 || (frame - 1) % module->divisor == 0;
 }
 
-/* Lets the due modules of a phase go. 0 when nobody is due. */
+/* Processes that step in this frame; one that is held does so in none. */
+static int steps(const hermes_module_slot *module, uint64_t frame) {
+  return module->kind == HERMES_KIND_PROCESS && is_due(module, frame) &&
+         !(module->guard && hermes_load(&module->condition) == HERMES_CONDITION_HELD);
+}
+
+/* Lets the due modules of a phase go. 0 when nobody is due. Guarded modules count as one, which is the node. */
 static int release(hermes_view *view, uint32_t index) {
   hermes_control *control = view->control;
   hermes_phase *phase = &view->phases[index];
@@ -20,11 +26,14 @@ static int release(hermes_view *view, uint32_t index) {
   uint64_t frame = control->current_frame;
   uint32_t generation = control->generation, node_work = phase->flags & HERMES_PHASE_NODE_WORK ? 1 : 0;
 
-  uint32_t due = node_work;
+  uint32_t due = node_work, guards = 0;
   for (uint32_t i = 0; i < phase->module_count; i++) {
     const hermes_module_slot *module = &view->modules[members[i]];
-    due += module->kind == HERMES_KIND_PROCESS && is_due(module, frame);
+    if (!steps(module, frame)) continue;
+    if (module->guard) guards = 1;
+    else due++;
   }
+  due += guards;
   if (due == 0) return 0;
   hermes_store64(&phase->released_ns, hermes_now());
   hermes_store(&phase->pending, due);
@@ -32,7 +41,7 @@ static int release(hermes_view *view, uint32_t index) {
   int broadcast = (phase->flags & HERMES_PHASE_BROADCAST) != 0;
   for (uint32_t i = 0; i < phase->module_count; i++) {
     hermes_module_slot *module = &view->modules[members[i]];
-    if (module->kind != HERMES_KIND_PROCESS || !is_due(module, frame)) continue;
+    if (!steps(module, frame)) continue;
     hermes_store(&module->step, generation);
     if (!broadcast) {
       hermes_add(&module->wake, 1);
@@ -95,6 +104,10 @@ int hermes_barrier_wait(hermes_view *view, uint64_t deadline_ns, uint32_t *phase
     uint32_t seen = hermes_load_ordered(&control->node_wake);
     if (hermes_load(&control->fault)) return HERMES_WAIT_FAULT;
     if (hermes_load(&control->completed) == control->generation) return HERMES_WAIT_COMPLETE;
+    if (hermes_load(&control->guard_look)) {
+      __atomic_exchange_n(&control->guard_look, 0, __ATOMIC_ACQ_REL);
+      return HERMES_WAIT_GUARD;
+    }
     uint32_t turn = hermes_load(&control->node_turn);
     if (turn) {
       hermes_store(&control->node_turn, 0);
@@ -120,9 +133,41 @@ void hermes_barrier_fault(hermes_view *view) {
   wake_node(view);
 }
 
+void hermes_barrier_look(hermes_view *view) {
+  hermes_store(&view->control->guard_look, 1);
+  wake_node(view);
+}
+
+void hermes_barrier_renew(hermes_view *view, uint32_t module) {
+  hermes_module_slot *slot = &view->modules[module];
+  hermes_store(&slot->done, hermes_load(&slot->step));
+  hermes_store(&slot->command, 0);
+  hermes_store(&slot->ready, 0);
+  hermes_store(&slot->sleeping, 0);
+  __atomic_store_n(&slot->status, 0, __ATOMIC_RELEASE);
+}
+
+void hermes_barrier_step_again(hermes_view *view, uint32_t module) {
+  hermes_module_slot *slot = &view->modules[module];
+  __atomic_store_n(&slot->status, 0, __ATOMIC_RELEASE);
+  hermes_store(&slot->done, hermes_load(&slot->step) - 1);
+  hermes_barrier_nudge(view, module);
+}
+
+void hermes_barrier_hold(hermes_view *view, uint32_t module) {
+  hermes_module_slot *slot = &view->modules[module];
+  hermes_store(&slot->done, hermes_load(&slot->step));
+  hermes_store(&slot->condition, HERMES_CONDITION_HELD);
+}
+
 void hermes_barrier_finish_step(hermes_view *view, uint32_t module, uint32_t generation, int status) {
   hermes_module_slot *slot = &view->modules[module];
   __atomic_store_n(&slot->status, status, __ATOMIC_RELEASE);
+  if (slot->guard) {
+    hermes_store(&slot->done, generation);
+    hermes_barrier_look(view);
+    return;
+  }
   if (status != 0) hermes_barrier_fault(view);
   leave_phase(view, slot->phase);
   /* Not before: a module that is stopped while it delivers or releases still owes something, and is named for it. */
@@ -138,7 +183,7 @@ int hermes_barrier_await(hermes_view *view, uint32_t module, uint32_t commands_s
   for (;;) {
     uint32_t seen = hermes_load_ordered(wake);
     if (hermes_load(stop)) return 0;
-    if (hermes_load(&slot->step) != slot->done) return 1;
+    if (hermes_load(&slot->step) != hermes_load(&slot->done)) return 1;
     if (hermes_load(&slot->command) != commands_seen) return 2;
     hermes_add(sleepers, 1);
     hermes_futex_wait(wake, seen, HERMES_NEVER);
@@ -168,3 +213,5 @@ int hermes_module_owes_step(const hermes_view *view, uint32_t module) {
   const hermes_module_slot *slot = &view->modules[module];
   return hermes_load(&slot->step) != hermes_load(&slot->done);
 }
+
+uint32_t hermes_module_asked(const hermes_view *view, uint32_t module) { return hermes_load(&view->modules[module].step); }

@@ -12,12 +12,14 @@ enum {
   HERMES_WAIT_NODE_WORK = 1,
   HERMES_WAIT_FAULT = 2,
   HERMES_WAIT_DEADLINE = 3,
-  HERMES_WAIT_EXCHANGE = 4
+  HERMES_WAIT_EXCHANGE = 4,
+  HERMES_WAIT_GUARD = 5
 };
 /* Node: sleeps until the frame is complete, a phase waits for the node's own work (its index goes to *phase; the
  * node does it and calls hermes_barrier_finish_work), the modules of a phase are done and values go to or come from
- * other hosts (the node calls hermes_barrier_finish_exchange once they are there), something failed, or the absolute
- * deadline passed. */
+ * other hosts (the node calls hermes_barrier_finish_exchange once they are there), a guarded module has made its step or
+ * is gone (once those of a phase are done or dealt with, the node calls hermes_barrier_finish_work for all of them),
+ * something failed, or the absolute deadline passed. */
 int hermes_barrier_wait(hermes_view *view, uint64_t deadline_ns, uint32_t *phase);
 void hermes_barrier_finish_work(hermes_view *view, uint32_t phase);
 /* Delivers the phase's wires and goes on. */
@@ -26,8 +28,19 @@ void hermes_barrier_finish_exchange(hermes_view *view, uint32_t phase);
 /* Node: says that a module is gone or failed; whoever waits for it wakes. Callable from any thread. */
 void hermes_barrier_fault(hermes_view *view);
 
+/* Node: has hermes_barrier_wait say that guarded modules want a look. Callable from any thread. */
+void hermes_barrier_look(hermes_view *view);
+/* Node: makes a guarded module's words as they were before its process started; it owes nothing. */
+void hermes_barrier_renew(hermes_view *view, uint32_t module);
+/* Node: asks a guarded module that owes nothing for the step of the frame under way once more. */
+void hermes_barrier_step_again(hermes_view *view, uint32_t module);
+/* Node: a guarded module that failed owes nothing any more and is not released from the next frame on. Only between
+ * frames or when its phase has been released. */
+void hermes_barrier_hold(hermes_view *view, uint32_t module);
+
 /* Module: reports the end of the step of `generation`. The last one of a phase delivers the phase's wires and
- * releases the next phase, so a chain of phases costs one wake-up a phase. */
+ * releases the next phase, so a chain of phases costs one wake-up a phase. A guarded module only says that it is done,
+ * whatever its status: at each moment of its life the node can tell whether it has made its step, and do the rest. */
 void hermes_barrier_finish_step(hermes_view *view, uint32_t module, uint32_t generation, int status);
 
 /* Module: sleeps until there is a step to make (1) or a command to read (2), or *stop is set (0). */
@@ -39,6 +52,7 @@ void hermes_barrier_nudge(hermes_view *view, uint32_t module);
 void hermes_add_command(hermes_view *view, uint32_t module); /* a staged module has a command in its FIFO */
 int hermes_module_ready(const hermes_view *view, uint32_t module);
 int hermes_module_owes_step(const hermes_view *view, uint32_t module);
+uint32_t hermes_module_asked(const hermes_view *view, uint32_t module); /* the generation it was last released for */
 
 /* Delivers the wires of one phase; index phase_count delivers all wires at once. */
 void hermes_deliver(hermes_view *view, uint32_t delivery);

@@ -5,8 +5,8 @@ import HermesPlan
 
 /// One host's segment: the values of its signals, the barrier of its modules, and what outsiders ask of it.
 ///
-/// The node that makes a segment owns it: it alone writes signals between frames. `attention`, `fault` and
-/// `setState` may be called from any thread, everything else from the thread that runs the frames.
+/// The node that makes a segment owns it: it alone writes signals between frames. `attention`, `fault`,
+/// `look` and `setState` may be called from any thread, everything else from the thread that runs the frames.
 public final class Segment: @unchecked Sendable {
     public let name: String
     /// What C functions take; lives as long as this object.
@@ -91,6 +91,8 @@ public final class Segment: @unchecked Sendable {
         case work(phase: Int)
         /// The modules of the phase are done; values go to other hosts or come from them.
         case exchange(phase: Int)
+        /// A guarded module has made its step or is gone.
+        case guarded
         case fault, deadline
     }
 
@@ -101,13 +103,17 @@ public final class Segment: @unchecked Sendable {
         case Int(HERMES_WAIT_COMPLETE): return .complete
         case Int(HERMES_WAIT_NODE_WORK): return .work(phase: Int(phase))
         case Int(HERMES_WAIT_EXCHANGE): return .exchange(phase: Int(phase))
+        case Int(HERMES_WAIT_GUARD): return .guarded
         case Int(HERMES_WAIT_FAULT): return .fault
         default: return .deadline
         }
     }
+    /// The node has done its work of the phase, or the guarded modules of the phase have answered: one call for each of both.
     public func finishWork(phase: Int) { hermes_barrier_finish_work(view, UInt32(phase)) }
     public func finishExchange(phase: Int) { hermes_barrier_finish_exchange(view, UInt32(phase)) }
     public func raiseFault() { hermes_barrier_fault(view) }
+    /// Has `waitForFrame` say that guarded modules want a look.
+    public func raiseLook() { hermes_barrier_look(view) }
 
     // MARK: Modules
 
@@ -124,8 +130,51 @@ public final class Segment: @unchecked Sendable {
     public func status(ofModule module: Int) -> Int32 { view.pointee.modules[module].status }
     /// The module has been released for the frame under way and has not answered.
     public func isOwed(byModule module: Int) -> Bool { hermes_module_owes_step(view, UInt32(module)) != 0 }
+    /// The module has been released for the frame under way.
+    public func isReleased(module: Int) -> Bool {
+        hermes_module_asked(view, UInt32(module)) == view.pointee.control.pointee.generation
+    }
     /// CLOCK_MONOTONIC nanoseconds of the phase's last release.
     public func releaseTime(ofPhase phase: Int) -> UInt64 { view.pointee.phases[phase].released_ns }
+}
+
+extension Segment {
+    // MARK: Modules whose failure does not end the run
+
+    /// Says what a failure of the module does. A process is guarded from then on: it answers to the node, which counts it
+    /// out of its phase. Before anybody steps.
+    public func setGuard(_ policy: ErrorPolicy, ofModule module: Int) {
+        let word =
+            switch policy {
+            case .stop: HERMES_GUARD_NONE
+            case .hold: HERMES_GUARD_HOLD
+            case .restart: HERMES_GUARD_RESTART
+            }
+        view.pointee.modules[module].guard = UInt32(word)
+    }
+
+    /// The module owes nothing any more and is not released again; everybody who looks sees since which frame. Only
+    /// between frames, or once its phase has been released.
+    public func hold(module: Int, frame: UInt64) {
+        view.pointee.modules[module].error_frame = frame
+        hermes_barrier_hold(view, UInt32(module))
+    }
+
+    /// Its process is about to be started again: it owes nothing and is not ready.
+    public func renew(module: Int, frame: UInt64, restarts: Int) {
+        hermes_barrier_renew(view, UInt32(module))
+        view.pointee.modules[module].error_frame = frame
+        view.pointee.modules[module].restarts = UInt32(clamping: restarts)
+        view.pointee.modules[module].condition = UInt32(HERMES_CONDITION_RESTARTING)
+    }
+
+    /// Its process is as ready as it was.
+    public func endRenewal(ofModule module: Int) {
+        view.pointee.modules[module].condition = UInt32(HERMES_CONDITION_SOUND)
+    }
+
+    /// Asks a module that owes nothing for the step of the frame under way once more.
+    public func stepAgain(module: Int) { hermes_barrier_step_again(view, UInt32(module)) }
 }
 
 /// What a simulation is doing, as everybody who opens the segment sees it.

@@ -34,6 +34,7 @@ public enum ConfigurationReader {
             FileCheck(findings: findings, paths: paths).check(draft)
             WiringCheck(findings: findings).check(draft)
             ExecutionCheck(findings: findings).check(draft)
+            ErrorPolicyCheck(findings: findings).check(draft)
         }
         guard let draft, !findings.hasErrors else { throw ConfigurationError(findings.sorted) }
         return (SimulationBuilder(findings: findings, paths: paths).build(draft), findings.sorted)

@@ -32,9 +32,10 @@ struct SimulationBuilder {
             arguments: draft.arguments, environment: draft.environment.map { ($0.name.value, $0.value) },
             workingDirectory: resolved(draft.workingDirectory), configuration: resolved(draft.configuration),
             files: draft.files.compactMap(resolved), host: draft.host?.value, rateHz: draft.rateHz?.value,
-            stepTimeoutSeconds: draft.stepTimeoutSeconds,
-            signals: draft.signals, location: findings.location(draft.name.mark),
-            rateLocation: draft.rateHz.map { findings.location($0.mark) })
+            stepTimeoutSeconds: draft.stepTimeoutSeconds, onError: draft.onError?.value, signals: draft.signals,
+            location: findings.location(draft.name.mark),
+            rateLocation: draft.rateHz.map { findings.location($0.mark) },
+            onErrorLocation: draft.onError.map { findings.location($0.mark) })
     }
 
     private func execution(_ draft: ExecutionDraft, _ modules: [String]) -> Execution {
@@ -45,6 +46,9 @@ struct SimulationBuilder {
         execution.schedule = draft.schedule.map { $0.value.map { $0.map(\.value) } } ?? [modules]
         execution.isDefaultSchedule = draft.schedule == nil
         if let timeout = draft.stepTimeoutSeconds { execution.stepTimeoutSeconds = timeout }
+        if let liveness = draft.livenessSeconds { execution.livenessSeconds = liveness.value }
+        if let policy = draft.onModuleError { execution.onModuleError = policy.value }
+        if let limit = draft.restartLimit { execution.restartLimit = limit.value }
         return execution
     }
 

@@ -52,6 +52,8 @@ public final class Coordinator: @unchecked Sendable {
     /// The plan, once every module has announced.
     public var plan: Plan? { planned.withLock { $0 } }
     public var moduleStates: [(name: String, state: ModuleState)] { node.moduleStates }
+    /// What `on_module_error` has done so far.
+    public var moduleErrors: [ModuleError] { node.moduleErrors }
 
     /// Values of one frame, by index in the registry. `reply` comes once, from another thread; with nil when the run is over.
     public func sample(
@@ -229,7 +231,8 @@ public final class Coordinator: @unchecked Sendable {
             overruns: pacer?.overruns ?? 0,
             resynchronised: pacer.flatMap { $0.resynchronised > 0 ? $0.resynchronised : nil },
             lateness_us: pacer.flatMap { $0.lateness.totalCount > 0 ? RunSummary.Lateness($0.lateness) : nil },
-            recording_stalls: nil, digest: nil, earlier_digests: nil, outcome: outcome,
+            recording_stalls: nil, digest: nil, earlier_digests: nil, module_errors: node.moduleErrors,
+            outcome: outcome,
             error: failure.map(\.description))
     }
 }

@@ -58,6 +58,8 @@ public final class Fleet: NodeSession, @unchecked Sendable {
     private let isAbandoned = Atomic<Bool>(false)
     private let isEnding = Atomic<Bool>(false)
     private let states: Mutex<[ModuleState]>
+    /// What fired on other hosts.
+    private let errors = Mutex<[ModuleError]>([])
     private var openHosts: Set<Int> = []
     /// Hosts whose node has begun this run.
     private var begunHosts: Set<Int> = []
@@ -233,9 +235,11 @@ public final class Fleet: NodeSession, @unchecked Sendable {
                     name: module.name, kind: module.kind.rawValue, program: module.program, arguments: module.arguments,
                     environment: module.environment.flatMap { [$0.name, $0.value] },
                     workingDirectory: module.workingDirectory, configuration: module.configuration,
-                    stepTimeoutSeconds: module.stepTimeoutSeconds ?? simulation.execution.stepTimeoutSeconds)
+                    stepTimeoutSeconds: module.stepTimeoutSeconds ?? simulation.execution.stepTimeoutSeconds,
+                    onError: (module.onError ?? simulation.execution.onModuleError).rawValue)
             }
-            try say("launch", LaunchModules(modules: items), to: host)
+            let launch = LaunchModules(modules: items, restartLimit: simulation.execution.restartLimit)
+            try say("launch", launch, to: host)
         }
         var announced: [String: Announcement] = [:]
         let own = try desk.launch()
@@ -376,6 +380,8 @@ public final class Fleet: NodeSession, @unchecked Sendable {
             }
             if word.header.kind == .done {
                 try? take(word)
+            } else if take(note: word.payload) {
+                continue
             } else if let message = ControlMessage(word.payload), message.say == "failed" || message.say == "ok" {
                 waited.remove(word.peer)
                 openHosts.remove(word.peer)
@@ -418,6 +424,10 @@ public final class Fleet: NodeSession, @unchecked Sendable {
 
     public func atEdge() throws {
         try desk.atEdge()
+        // Between frames nobody else listens to what other hosts say.
+        while let link, let word = try linked(0, { try link.nextWord(until: monotonicNow(), heedsAlarm: false) }) {
+            try take(word)
+        }
         if alarm.isRaised { throw alarmFailure(.alarm) }
     }
 
@@ -482,9 +492,14 @@ public final class Fleet: NodeSession, @unchecked Sendable {
 
     private func setStates(_ state: ModuleState) {
         states.withLock { states in
-            for index in states.indices where states[index] != .error { states[index] = state }
+            for index in states.indices where states[index] != .error && (states[index] != .held || state == .done) {
+                states[index] = state
+            }
         }
     }
+
+    /// In the order in which they came to be known here; those of one host in the order in which they fired.
+    public var moduleErrors: [ModuleError] { desk.moduleErrors + errors.withLock { $0 } }
 
     // MARK: End
 
@@ -503,7 +518,7 @@ public final class Fleet: NodeSession, @unchecked Sendable {
             // In slices: a host that is lost meanwhile says nothing here.
             let slice = monotonicNow() + 20_000_000
             guard let (host, header, payload) = try? link.nextWord(until: slice, heedsAlarm: false) else { continue }
-            guard header.kind == .control, let message = ControlMessage(payload) else { continue }
+            guard header.kind == .control, let message = ControlMessage(payload), !take(note: payload) else { continue }
             if message.id == number && message.say == "ok" || message.say == "failed" { openHosts.remove(host) }
         }
         for host in openHosts { control?.tell(host - 1, "end", EndRun(run: run)) }
@@ -594,18 +609,37 @@ public final class Fleet: NodeSession, @unchecked Sendable {
 
     /// How long a step may take on any host; 0 for ever.
     private var longestStepSeconds: Double {
-        let all = simulation.modules.map { $0.stepTimeoutSeconds ?? simulation.execution.stepTimeoutSeconds }
+        let all = simulation.modules.map { module in
+            let timeout = module.stepTimeoutSeconds ?? simulation.execution.stepTimeoutSeconds
+            let isRestarted = (module.onError ?? simulation.execution.onModuleError) == .restart
+            return timeout == 0 ? 0 : timeout + (isRestarted ? Self.restartSeconds : 0)
+        }
         return all.contains(0) ? 0 : all.max() ?? 0
     }
+    /// Seconds in which a process that failed has ended and another has staged in its place.
+    private static let restartSeconds = 60.0
 
     private var whoOwes: String {
         let names = done.indices.dropFirst().filter { done[$0] == 0 }.map { "host \(directory.name($0))" }
         return names.isEmpty ? "the other hosts" : names.joined(separator: ", ")
     }
 
-    /// A word nobody waited for: the only one there is says that a host has failed.
+    /// True for a word that says what `on_module_error` did on a host, ahead of the done of that frame.
+    private func take(note payload: UnsafeRawBufferPointer) -> Bool {
+        guard let message = ControlMessage(payload), message.say == "fired", let error = message.body(ModuleError.self)
+        else { return false }
+        errors.withLock { $0.append(error) }
+        if error.action == .held, let index = simulation.modules.firstIndex(where: { $0.name == error.module }) {
+            states.withLock { $0[index] = .held }
+        }
+        return true
+    }
+
+    /// A word nobody waited for: what fired on a host, or that it failed.
     private func hear(_ header: FrameHeader, _ payload: UnsafeRawBufferPointer, from host: Int) throws {
-        guard header.kind == .control, let failure = failure(in: payload, from: host) else { return }
+        guard header.kind == .control, !take(note: payload), let failure = failure(in: payload, from: host) else {
+            return
+        }
         throw failure.code == .lost && failure.peer != nil ? try rootOf(failure) : failure
     }
 

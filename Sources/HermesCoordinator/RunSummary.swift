@@ -1,3 +1,4 @@
+import HermesProtocol
 import Histogram
 
 /// What is left of a run when it is over; the JSON of `--summary`.
@@ -41,6 +42,8 @@ public struct RunSummary: Codable, Sendable {
     public var digest: String?
     /// Digests of epochs that a reset ended, oldest first.
     public var earlier_digests: [String]?
+    /// What `on_module_error` did, in the order it became known.
+    public var module_errors: [ModuleError]
     public var outcome: RunOutcome
     public var error: String?
 
@@ -64,6 +67,7 @@ public struct RunSummary: Codable, Sendable {
         try keys.encodeIfPresent(recording_stalls, forKey: .recording_stalls)
         try keys.encodeIfPresent(digest, forKey: .digest)
         try keys.encodeIfPresent(earlier_digests, forKey: .earlier_digests)
+        try keys.encode(module_errors, forKey: .module_errors)
         try keys.encode(outcome, forKey: .outcome)
         try keys.encode(error, forKey: .error)
     }

@@ -68,18 +68,22 @@ public struct Module: Sendable {
     public var rateHz: Double?
     /// Seconds; 0 waits for ever; nil: the execution's.
     public var stepTimeoutSeconds: Double?
+    /// Nil: the execution's.
+    public var onError: ErrorPolicy?
     public var signals: [SignalSettings]
     /// Of the module's name.
     public var location: SourceLocation
     /// Of `rate_hz`, where given.
     public var rateLocation: SourceLocation?
+    /// Of `on_module_error`, where given.
+    public var onErrorLocation: SourceLocation?
 
     public init(
         name: String, kind: Kind, program: String, arguments: [String] = [],
         environment: [(name: String, value: String)] = [], workingDirectory: String? = nil,
         configuration: String? = nil, files: [String] = [], host: String? = nil, rateHz: Double? = nil,
-        stepTimeoutSeconds: Double? = nil,
-        signals: [SignalSettings] = [], location: SourceLocation, rateLocation: SourceLocation? = nil
+        stepTimeoutSeconds: Double? = nil, onError: ErrorPolicy? = nil, signals: [SignalSettings] = [],
+        location: SourceLocation, rateLocation: SourceLocation? = nil, onErrorLocation: SourceLocation? = nil
     ) {
         self.name = name
         self.kind = kind
@@ -92,10 +96,22 @@ public struct Module: Sendable {
         self.host = host
         self.rateHz = rateHz
         self.stepTimeoutSeconds = stepTimeoutSeconds
+        self.onError = onError
         self.signals = signals
         self.location = location
         self.rateLocation = rateLocation
+        self.onErrorLocation = onErrorLocation
     }
+}
+
+/// What happens when a module fails in a frame: it ends, returns other than 0, writes rubbish or takes too long.
+public enum ErrorPolicy: String, Sendable, CaseIterable {
+    /// The run ends.
+    case stop
+    /// It is not stepped any more; its outputs stay what they were before that frame.
+    case hold
+    /// Its process is started again and makes that step, while simulation time waits.
+    case restart
 }
 
 /// What a configuration says of a signal; keys not given keep what the module announced.
@@ -182,11 +198,16 @@ public struct Execution: Sendable {
     /// Seconds; 0 waits for ever.
     public var stepTimeoutSeconds: Double
     /// Seconds without a word after which a host counts as lost.
-    public var livenessSeconds = 2.0
+    public var livenessSeconds: Double
+    /// For modules that say nothing of their own.
+    public var onModuleError: ErrorPolicy
+    /// How often each module may be started again in a run.
+    public var restartLimit: Int
 
     public init(
         mode: Mode = .afap, rateHz: Double = 100, endTime: Double? = nil, schedule: [[String]] = [],
-        isDefaultSchedule: Bool = true, stepTimeoutSeconds: Double = 5
+        isDefaultSchedule: Bool = true, stepTimeoutSeconds: Double = 5, livenessSeconds: Double = 2,
+        onModuleError: ErrorPolicy = .stop, restartLimit: Int = 5
     ) {
         self.mode = mode
         self.rateHz = rateHz
@@ -194,6 +215,9 @@ public struct Execution: Sendable {
         self.schedule = schedule
         self.isDefaultSchedule = isDefaultSchedule
         self.stepTimeoutSeconds = stepTimeoutSeconds
+        self.livenessSeconds = livenessSeconds
+        self.onModuleError = onModuleError
+        self.restartLimit = restartLimit
     }
 }
 

@@ -18,50 +18,71 @@ public final class EmbeddedNode: LinkedNode {
 
         /// A module inside this process never comes back: say so and end the process, this does not return.
         public var stuck: @Sendable (_ failure: RunFailure) -> Void
+        /// `on_module_error` did something; on the thread that runs the frames, once it is in `moduleErrors`.
+        public var fired: @Sendable (_ error: ModuleError) -> Void
 
         public init(
             moduleLine: @escaping @Sendable (String, String) -> Void, warning: @escaping @Sendable (String) -> Void,
-            stuck: @escaping @Sendable (RunFailure) -> Void = EmbeddedNode.endProcess
+            stuck: @escaping @Sendable (RunFailure) -> Void = EmbeddedNode.endProcess,
+            fired: @escaping @Sendable (ModuleError) -> Void = { _ in }
         ) {
             self.moduleLine = moduleLine
             self.warning = warning
             self.stuck = stuck
+            self.fired = fired
         }
     }
 
     /// Seconds a module has to announce, to initialise and to stage: interpreters and tables take their time to load.
     private static let startSeconds = 30.0
 
-    private let simulation: Simulation
+    let simulation: Simulation
     /// What people call this host.
-    private let hostName: String
-    private let settings: LaunchSettings
-    private let reporter: Reporter
+    let hostName: String
+    let settings: LaunchSettings
+    let reporter: Reporter
     private let folder: RunFolder
-    private var processKeeper: keeper
-    private var supervisor: ProcessSupervisor?
+    var processKeeper: keeper
+    var supervisor: ProcessSupervisor?
     /// By module index, one of the two.
-    private var processes: [Int: ModuleProcess] = [:]
-    private var inproc: [Int: InprocModule] = [:]
+    var processes: [Int: ModuleProcess] = [:]
+    var inproc: [Int: InprocModule] = [:]
     private let inprocWatch: InprocWatch
     /// Module indices in the order of the supervisor's records.
-    private var recordOrder: [Int] = []
-    private var lifecycles: Monitor<[ModuleLifecycle]>
+    var recordOrder: [Int] = []
+    var lifecycles: Monitor<[ModuleLifecycle]>
     private var announcements: [Announcement] = []
-    private var plan: Plan?
-    private var segment: Segment?
+    var plan: Plan?
+    var segment: Segment?
     private var mirror: SignalMirror?
     private var link: RunLink?
     /// Wakes the thread that runs the frames from its wait for other hosts.
     private let alarm: Alarm
+    private struct LossTarget {
+        let segment: Segment
+        let freeRecords, guardedRecords: Set<Int>
+    }
     /// Whom the supervisor's thread tells of a loss: nobody until the modules have staged, nobody once they are ended.
-    private let lossTarget = Monitor<(segment: Segment, freeRecords: Set<Int>)?>(nil)
+    private let lossTarget = Monitor<LossTarget?>(nil)
     private var executor: FrameExecutor?
     private var haveFreeScriptsBeenTold = false
-    private let isAbandoned = Atomic<Bool>(false)
+    private let abandoned = Atomic<Bool>(false)
     private var overrides: [(slot: Int, bits: UInt64)] = []
     /// What the coordinator wrote since the last frame.
     private var written: [(slot: Int, bits: UInt64)] = []
+
+    /// Nil where every failure ends the run.
+    var guards: GuardedModules?
+    let losses = LossCounter()
+    /// Not what `losses` begins with: who is lost before it counts is found by the first look.
+    var lossesSeen = UInt32.max
+    let errors = Mutex<[ModuleError]>([])
+    /// What each process announced, by module index.
+    var announcedBytes: [Int: [UInt8]] = [:]
+    /// A process is being started again, while others step.
+    var isRestarting = false
+    /// What the simulation is doing; nil until somebody says so.
+    private(set) var shown: SegmentPhase?
 
     /// - Parameters:
     ///   - simulation: with only this host's modules.
@@ -139,15 +160,20 @@ public final class EmbeddedNode: LinkedNode {
     }
 
     private func supervise(_ started: [ModuleProcess]) {
-        let loss = lossTarget, alarm = alarm
+        let loss = lossTarget, alarm = alarm, losses = losses
         let supervisor = ProcessSupervisor(
             keeper: processKeeper, processes: started, onLine: reporter.moduleLine,
             onLoss: { index, record in
                 loss.with { target in
                     guard let target, record.isLoss(ofFreeScript: target.freeRecords.contains(index)) else { return }
-                    target.segment.raiseFault()
+                    if target.guardedRecords.contains(index) {
+                        losses.add()
+                        target.segment.raiseLook()
+                    } else {
+                        target.segment.raiseFault()
+                        alarm.raise()
+                    }
                     target.segment.raiseAttention()
-                    alarm.raise()
                 }
             })
         supervisor.start()
@@ -172,6 +198,7 @@ public final class EmbeddedNode: LinkedNode {
             record.announcement != nil || record.isFree || record.exitStatus == 0 && module.kind == .script
                 ? record : nil
         }
+        announcedBytes[index] = record.announcement
         guard let bytes = record.announcement else { return Announcement(isFree: true, signals: []) }
         return try decode(bytes)
     }
@@ -206,12 +233,11 @@ public final class EmbeddedNode: LinkedNode {
             let pid = try awaitRecord(index, doing: "start") { $0.pid != 0 ? $0.pid : nil }
             segment.setProcess(pid, ofModule: index)
         }
-        // All at once: what takes its time loads side by side.
-        let asked = try plan.modules.indices.filter { processes[$0] != nil && !plan.modules[$0].isFree }.map { index in
-            let head = withUnsafeBytes(of: UInt32(index).littleEndian) { Array($0) }
-            return (index, try send(Int(HERMES_INIT), to: index, head: head, body: Array(name.utf8)))
-        }
-        for (index, sequence) in asked { try expectSuccess(index, sequence, "init") }
+        let policies = simulation.modules.map { $0.onError ?? simulation.execution.onModuleError }
+        let guards = GuardedModules(
+            plan, policies: policies, restartLimit: simulation.execution.restartLimit, segment: segment)
+        self.guards = guards.entries.isEmpty ? nil : guards
+        try initialise(plan.modules.indices.filter { processes[$0] != nil && !plan.modules[$0].isFree })
         for (index, module) in inproc.sorted(by: { $0.key < $1.key }) {
             guard segment.bind(module.bind, index: index) else {
                 throw failure(.protocolError, index, "does not fit the segment made for it")
@@ -220,16 +246,31 @@ public final class EmbeddedNode: LinkedNode {
         }
     }
 
+    /// All at once: what takes its time loads side by side.
+    func initialise(_ modules: [Int]) throws {
+        let name = Array(segment!.name.utf8)
+        let asked = try modules.map { index in
+            let head = withUnsafeBytes(of: UInt32(index).littleEndian) { Array($0) }
+            return (index, try send(Int(HERMES_INIT), to: index, head: head, body: name))
+        }
+        for (index, sequence) in asked { try expectSuccess(index, sequence, "init") }
+    }
+
     public func stage(overrides: [(slot: Int, bits: UInt64)]) throws {
         self.overrides = overrides
         for index in plan!.stageOrder { try stage(index) }
         try deliverFrameZero(epoch: 0)
+        try saveFirstStates()
         segment!.publish(frame: 0, time: 0)
         executor = makeExecutor()
         hermes_thread_wakes_precisely()
         let segment = segment!
-        let freeRecords = Set(recordOrder.indices.filter { plan!.modules[recordOrder[$0]].isFree })
-        lossTarget.with { $0 = (segment, freeRecords) }
+        let freeRecords = recordOrder.indices.filter { plan!.modules[recordOrder[$0]].isFree }
+        let guardedRecords = recordOrder.indices.filter { guards?.place(of: recordOrder[$0]) != nil }
+        lossTarget.with {
+            $0 = LossTarget(
+                segment: segment, freeRecords: Set(freeRecords), guardedRecords: Set(guardedRecords))
+        }
         // Whoever was lost before faults could be raised is found here.
         try throwIfLost(frame: nil)
     }
@@ -262,16 +303,23 @@ public final class EmbeddedNode: LinkedNode {
             }
         }
         let stepped = plan.modules.indices.filter { !plan.modules[$0].isInproc && !plan.modules[$0].isFree }
-        let reporter = reporter, hostName = hostName
+        let reporter = reporter, hostName = hostName, guards = guards
         let warn = { (module: Int, frame: UInt64) in
             reporter.warning("waiting for host \(hostName), module \(plan.modules[module].name), frame \(frame)")
         }
         return FrameExecutor(
             segment: segment, work: work, mirror: mirror,
             owed: {
-                stepped.filter { segment.isOwed(byModule: $0) }
-                    .map { ($0, segment.releaseTime(ofPhase: plan.modules[$0].phase)) }
+                stepped.filter { segment.isOwed(byModule: $0) }.map { index in
+                    let askedAgain = guards?.place(of: index).map { guards!.entries[$0].askedAgain } ?? 0
+                    return (index, max(askedAgain, segment.releaseTime(ofPhase: plan.modules[index].phase)))
+                }
             },
+            guards: guards == nil
+                ? nil
+                : FrameExecutor.Guards(
+                    look: { [unowned self] in try lookAtGuarded(frame: $0) },
+                    endures: { [unowned self] in try endures($0, frame: $1) }),
             warn: warn,
             watch: StepWatch(
                 timeoutSeconds: simulation.modules.map {
@@ -305,12 +353,14 @@ public final class EmbeddedNode: LinkedNode {
     }
 
     public func step(frame: UInt64, appliesWrites: Bool) throws {
+        try attendLosses(frame: frame)
         // Not earlier: until the step begins, everybody who looks sees the completed frame and nothing else.
         if appliesWrites {
             segment!.applyWrites()
             for (slot, bits) in written { segment!.slots[slot] = bits }
             if !written.isEmpty { written.removeAll() }
         }
+        guards?.begin(frame)
         do {
             try executor!.run(frame: frame)
         } catch .loss {
@@ -320,14 +370,17 @@ public final class EmbeddedNode: LinkedNode {
         } catch .link(let fault) {
             throw linkFailure(fault, frame: frame)
         } catch .timedOut(let index, let seconds) {
-            throw failure(.timeout, index, "did not finish its step within \(shortest(seconds)) s", frame: frame)
+            throw timeoutFailure(index, seconds, frame: frame)
+        } catch .failed(let error) {
+            throw error
         }
         segment!.publish(frame: frame, time: Double(frame) / plan!.rateHz)
     }
 
     public func reset() throws {
+        try attendLosses(frame: segment!.frame + 1)
         segment!.beginReset()
-        for index in plan!.stageOrder {
+        for index in plan!.stageOrder where !isHeld(index) {
             if let inside = inproc[index] {
                 try check(inside.reset(), of: index, inside, "reset")
             } else if !plan!.modules[index].isFree {
@@ -335,10 +388,18 @@ public final class EmbeddedNode: LinkedNode {
             }
         }
         try deliverFrameZero(epoch: segment!.epoch &+ 1)
+        try saveFirstStates()
         segment!.beginEpoch()
     }
 
+    /// What it has at this edge it keeps, whatever else begins anew.
+    private func isHeld(_ index: Int) -> Bool {
+        guard let guards, let place = guards.place(of: index) else { return false }
+        return guards.entries[place].isHeld
+    }
+
     public func atEdge() throws {
+        try attendLosses(frame: segment!.frame + 1)
         try throwIfLost(frame: segment!.frame)
         segment!.serveSnapshot()
     }
@@ -349,8 +410,10 @@ public final class EmbeddedNode: LinkedNode {
     public func sleep(seen: UInt32, until deadline: UInt64) -> Bool { segment!.sleep(seen: seen, until: deadline) }
     public func raiseAttention() { lossTarget.with { $0?.segment.raiseAttention() } }
 
+    var isAbandoned: Bool { abandoned.load(ordering: .relaxed) }
+
     public func abandon() {
-        isAbandoned.store(true, ordering: .relaxed)
+        abandoned.store(true, ordering: .relaxed)
         if let index = inprocWatch.current {
             // A step takes no time worth speaking of; one that is still there after a moment hangs.
             usleep(200_000)
@@ -377,6 +440,7 @@ public final class EmbeddedNode: LinkedNode {
     }
 
     public func show(_ state: SegmentPhase) {
+        shown = state
         segment!.setState(state == .running ? .running : .paused)
         tellFreeScripts()
         lifecycles.with { lifecycles in
@@ -396,6 +460,8 @@ public final class EmbeddedNode: LinkedNode {
     public var moduleStates: [(name: String, state: ModuleState)] {
         lifecycles.with { Array(zip(simulation.modules.map(\.name), $0.map(\.state))) }
     }
+
+    public var moduleErrors: [ModuleError] { errors.withLock { $0 } }
 
     // MARK: End
 
@@ -491,7 +557,7 @@ public final class EmbeddedNode: LinkedNode {
 
     // MARK: Commands and their replies
 
-    private func send(_ type: Int, to index: Int, head: [UInt8] = [], body: [UInt8] = []) throws -> UInt32 {
+    func send(_ type: Int, to index: Int, head: [UInt8] = [], body: [UInt8] = []) throws -> UInt32 {
         // Asked before the command goes out: the one that stages makes the module ready.
         let isReady = segment?.isReady(module: index) == true
         guard
@@ -502,7 +568,7 @@ public final class EmbeddedNode: LinkedNode {
         return sequence
     }
 
-    private func expectSuccess(_ index: Int, _ sequence: UInt32, _ call: String) throws {
+    func expectSuccess(_ index: Int, _ sequence: UInt32, _ call: String) throws {
         let reply = try awaitRecord(index, doing: "return from \(call)") { $0.replies.removeValue(forKey: sequence) }
         guard reply.status == 0 else { throw callFailure(index, call, reply.status, reply.text) }
     }
@@ -512,15 +578,16 @@ public final class EmbeddedNode: LinkedNode {
     }
 
     /// Waits for something of a module's process; says so at half the time, and throws when it is lost or too late.
-    private func awaitRecord<Result>(
-        _ index: Int, doing what: String, _ body: (inout ProcessRecord) -> Result?
+    func awaitRecord<Result>(
+        _ index: Int, doing what: String, frame: UInt64? = nil, _ body: (inout ProcessRecord) -> Result?
     ) throws -> Result {
         let record = Int(processes[index]!.id)
         let waitsForEver =
             (simulation.modules[index].stepTimeoutSeconds ?? simulation.execution.stepTimeoutSeconds) == 0
         func look(_ records: inout [ProcessRecord]) -> Awaited<Result>? {
-            if isAbandoned.load(ordering: .relaxed) { return .lost }
+            if isAbandoned { return .lost }
             if let result = body(&records[record]) { return .result(result) }
+            if isRestarting && endsMeanwhile(records) { return .elsewhere }
             let seen = records[record]
             return seen.exitStatus != nil || seen.launchError != nil || seen.rubbish != nil ? .lost : nil
         }
@@ -532,34 +599,39 @@ public final class EmbeddedNode: LinkedNode {
         }
         switch outcome {
         case .result(let result): return result
-        case .lost: throw lost(index, frame: nil)
-        case nil: throw failure(.timeout, index, "did not \(what) within \(shortest(Self.startSeconds)) s")
+        case .lost: throw lost(index, frame: frame)
+        case .elsewhere: throw lossFailure(frame: frame ?? segment!.frame)
+        case nil:
+            throw failure(.timeout, index, "did not \(what) within \(shortest(Self.startSeconds)) s", frame: frame)
         }
     }
 
     // MARK: Failures
 
-    private func record<Result>(_ index: Int, _ body: (ProcessRecord) -> Result) -> Result {
+    func record<Result>(_ index: Int, _ body: (ProcessRecord) -> Result) -> Result {
         supervisor!.records.with { body($0[Int(processes[index]!.id)]) }
     }
 
     private func exitStatus(_ index: Int) -> Int32? { record(index) { $0.exitStatus } }
 
-    private func isLost(_ index: Int) -> Bool {
+    func isLost(_ index: Int) -> Bool {
         record(index) { $0.isLoss(ofFreeScript: plan?.modules[index].isFree == true) }
     }
 
+    /// The first module that is gone and whose loss ends the run.
+    private var fatalLoss: Int? { recordOrder.first { guards?.place(of: $0) == nil && isLost($0) } }
+
     private func throwIfLost(frame: UInt64?) throws {
-        if let index = recordOrder.first(where: { isLost($0) }) { throw lost(index, frame: frame) }
+        if let index = fatalLoss { throw lost(index, frame: frame) }
     }
 
     /// Who made the barrier report a fault.
-    private func lossFailure(frame: UInt64) -> RunFailure {
-        for index in recordOrder where segment!.status(ofModule: index) != 0 {
+    func lossFailure(frame: UInt64) -> RunFailure {
+        for index in recordOrder where guards?.place(of: index) == nil && segment!.status(ofModule: index) != 0 {
             return statusFailure(index, segment!.status(ofModule: index), reason(of: index), frame: frame)
         }
-        if let index = recordOrder.first(where: { isLost($0) }) { return lost(index, frame: frame) }
-        if isAbandoned.load(ordering: .relaxed) { return abandoned(frame) }
+        if let index = fatalLoss { return lost(index, frame: frame) }
+        if isAbandoned { return abandoned(frame) }
         return RunFailure(
             .protocolError, host: hostName, frame: frame, cause: "the barrier failed for no known reason")
     }
@@ -567,8 +639,8 @@ public final class EmbeddedNode: LinkedNode {
     private func linkFailure(_ fault: LinkFault, frame: UInt64) -> RunFailure {
         switch fault {
         case .alarm:
-            if recordOrder.contains(where: { isLost($0) }) { return lossFailure(frame: frame) }
-            if isAbandoned.load(ordering: .relaxed) { return abandoned(frame) }
+            if fatalLoss != nil { return lossFailure(frame: frame) }
+            if isAbandoned { return abandoned(frame) }
             return RunFailure(.lost, host: hostName, frame: frame, cause: "lost its links to other hosts")
         case .interrupted:
             return RunFailure(.refused, host: hostName, frame: frame, cause: "was told to end")
@@ -587,12 +659,12 @@ public final class EmbeddedNode: LinkedNode {
     private func peerName(_ index: Int) -> String { (plan?.hosts[index] ?? nil) ?? "desk" }
 
     /// The reason travels by FIFO, ahead of the status: it is there or about to be.
-    private func reason(of index: Int) -> String {
+    func reason(of index: Int) -> String {
         supervisor!.records.wait(until: deadline(after: 0.2)) { $0[Int(self.processes[index]!.id)].stepReason } ?? ""
     }
 
-    private func lost(_ index: Int, frame: UInt64?) -> RunFailure {
-        if isAbandoned.load(ordering: .relaxed) { return abandoned(frame) }
+    func lost(_ index: Int, frame: UInt64?) -> RunFailure {
+        if isAbandoned { return abandoned(frame) }
         lifecycles.with { _ = $0[index].handle(.fail) }
         let seen = record(index) { $0 }
         if let rubbish = seen.rubbish { return failure(.protocolError, index, rubbish, frame: frame) }
@@ -619,13 +691,17 @@ public final class EmbeddedNode: LinkedNode {
         return failure(.status, index, "\(call) returned \(status)\(reason.isEmpty ? "" : ": \(reason)")")
     }
 
-    private func statusFailure(_ index: Int, _ status: Int32, _ reason: String, frame: UInt64) -> RunFailure {
+    func timeoutFailure(_ index: Int, _ seconds: Double, frame: UInt64) -> RunFailure {
+        failure(.timeout, index, "did not finish its step within \(shortest(seconds)) s", frame: frame)
+    }
+
+    func statusFailure(_ index: Int, _ status: Int32, _ reason: String, frame: UInt64) -> RunFailure {
         lifecycles.with { _ = $0[index].handle(.fail) }
         return failure(
             .status, index, "step returned \(status)\(reason.isEmpty ? "" : ": \(reason)")", frame: frame)
     }
 
-    private func failure(_ code: RunFailure.Code, _ index: Int, _ cause: String, frame: UInt64? = nil) -> RunFailure {
+    func failure(_ code: RunFailure.Code, _ index: Int, _ cause: String, frame: UInt64? = nil) -> RunFailure {
         let lines = processes[index] == nil || supervisor == nil ? [] : record(index) { Array($0.lastLines.suffix(4)) }
         return RunFailure(
             code, module: simulation.modules[index].name, host: hostName, frame: frame, cause: cause,
@@ -636,6 +712,8 @@ public final class EmbeddedNode: LinkedNode {
 private enum Awaited<Result> {
     case result(Result)
     case lost
+    /// Another module ends the run.
+    case elsewhere
 }
 
 /// 5 rather than 5.0.

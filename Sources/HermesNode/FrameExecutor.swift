@@ -11,16 +11,28 @@ enum FrameFault: Error {
     case timedOut(module: Int, seconds: Double)
     /// Values of other hosts did not come.
     case link(LinkFault)
+    /// A module failed that was to be held or started again, and it could not be.
+    case failed(RunFailure)
 }
 
 /// Runs one host's share of a frame.
 struct FrameExecutor {
+    /// What is done about modules whose failure does not end the run.
+    struct Guards {
+        /// Looks at who has answered and who is gone; true when it is to be called again soon.
+        let look: (_ frame: UInt64) throws -> Bool
+        /// Deals with a fault of one of them; false when it is none of theirs.
+        let endures: (_ fault: FrameFault, _ frame: UInt64) throws -> Bool
+    }
+
     let segment: Segment
     /// For each phase, the modules that run inside the node, with how often they step.
-    let work: [[(index: Int, divisor: UInt64, module: InprocModule)]]
+    var work: [[(index: Int, divisor: UInt64, module: InprocModule)]]
     /// Nil on the only host.
     let mirror: SignalMirror?
     let owed: () -> [(module: Int, since: UInt64)]
+    /// Nil where every failure ends the run.
+    let guards: Guards?
     let warn: (_ module: Int, _ frame: UInt64) -> Void
     var watch: StepWatch
 
@@ -30,7 +42,8 @@ struct FrameExecutor {
     /// 2. Where a phase has modules inside the node, run them; the node then counts as one more module of that phase.
     /// 3. Where a phase exchanges values with other hosts, send them once its modules are done and wait for theirs; then
     ///    its wires are delivered and the next phase is released.
-    /// 4. Sleep until the frame is complete, something failed, or somebody takes too long.
+    /// 4. Where a guarded module has made its step or is gone, look at it; the node counts it out of its phase.
+    /// 5. Sleep until the frame is complete, something failed, or somebody takes too long.
     mutating func run(frame: UInt64) throws(FrameFault) {
         segment.beginFrame(frame)
         var deadline = watch.firstLook(now: monotonicNow())
@@ -41,7 +54,9 @@ struct FrameExecutor {
             case .work(let phase):
                 for (index, divisor, module) in work[phase] where divisor == 1 || (frame - 1) % divisor == 0 {
                     let status = module.step()
-                    guard status == 0 else { throw .inproc(module: index, status: status) }
+                    guard status != 0 else { continue }
+                    try endure(.inproc(module: index, status: status), frame)
+                    work[phase].removeAll { $0.index == index }
                 }
                 segment.finishWork(phase: phase)
             case .exchange(let phase):
@@ -51,15 +66,39 @@ struct FrameExecutor {
                     throw .link(error)
                 }
                 segment.finishExchange(phase: phase)
+            case .guarded:
+                if try look(frame) { deadline = min(deadline, monotonicNow() + Self.soon) }
             case .fault:
                 throw .loss
             case .deadline:
                 let verdict = watch.look(now: monotonicNow(), frame: frame, owed: owed()) { warn($0, frame) }
                 switch verdict {
                 case .wait(let next): deadline = next
-                case .timedOut(let module, let seconds): throw .timedOut(module: module, seconds: seconds)
+                case .timedOut(let module, let seconds): try endure(.timedOut(module: module, seconds: seconds), frame)
                 }
+                if try look(frame) { deadline = min(deadline, monotonicNow() + Self.soon) }
             }
+        }
+    }
+
+    /// Nanoseconds until a look at somebody who is gone and can't call for it.
+    private static let soon: UInt64 = 1_000_000
+
+    private func look(_ frame: UInt64) throws(FrameFault) -> Bool {
+        guard let guards else { return false }
+        return try failing { try guards.look(frame) }
+    }
+
+    /// - Throws: the fault itself when it ends the run.
+    private func endure(_ fault: FrameFault, _ frame: UInt64) throws(FrameFault) {
+        guard let guards, try failing({ try guards.endures(fault, frame) }) else { throw fault }
+    }
+
+    private func failing(_ body: () throws -> Bool) throws(FrameFault) -> Bool {
+        do {
+            return try body()
+        } catch {
+            throw .failed(error as? RunFailure ?? RunFailure(.protocolError, cause: "\(error)"))
         }
     }
 }

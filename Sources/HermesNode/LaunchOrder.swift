@@ -11,10 +11,17 @@ enum LaunchOrder {
         _ wanted: LaunchModules, named name: String, root: ModuleRoot, allowsInproc: Bool
     ) throws -> Simulation {
         var simulation = Simulation(name: name, baseDirectory: root.path)
+        if let limit = wanted.restartLimit { simulation.execution.restartLimit = limit }
         let nowhere = SourceLocation(file: "", line: 0, column: 0)
         for item in wanted.modules {
             guard let kind = Module.Kind(rawValue: item.kind), item.environment.count % 2 == 0 else {
                 throw RunFailure(.protocolError, module: item.name, cause: "is of no known type")
+            }
+            guard let onError = ErrorPolicy(rawValue: item.onError ?? ErrorPolicy.stop.rawValue),
+                kind != .inproc || onError != .restart
+            else {
+                throw RunFailure(
+                    .protocolError, module: item.name, cause: "can't have `on_module_error: \(item.onError ?? "")`")
             }
             if kind == .inproc && !allowsInproc {
                 throw RunFailure(
@@ -36,7 +43,7 @@ enum LaunchOrder {
                     arguments: item.arguments, environment: environment,
                     workingDirectory: try item.workingDirectory.map { try root.resolve($0, of: item.name) },
                     configuration: try item.configuration.map { try root.resolve($0, of: item.name) },
-                    stepTimeoutSeconds: item.stepTimeoutSeconds, location: nowhere))
+                    stepTimeoutSeconds: item.stepTimeoutSeconds, onError: onError, location: nowhere))
         }
         return simulation
     }

@@ -24,8 +24,25 @@ final class ModuleProcess {
         self.module = module
         commandPath = "\(folder.path)/\(id).command"
         replyPath = "\(folder.path)/\(id).reply"
-        commands = try Self.makeFifo(commandPath, &processKeeper)
-        replies = try Self.makeFifo(replyPath, &processKeeper)
+        keeper_register(&processKeeper, Int32(KEEPER_UNLINK), commandPath)
+        commands = try Self.makeFifo(commandPath)
+        keeper_register(&processKeeper, Int32(KEEPER_UNLINK), replyPath)
+        replies = try Self.makeFifo(replyPath)
+        (output, outputEnd) = try Self.makePipe()
+        (errors, errorsEnd) = try Self.makePipe()
+    }
+
+    /// For another process in the place of one that has ended: new pipes and a new FIFO pair of the same names, so that
+    /// nothing which the old one left unread is taken for the new one's.
+    init(replacing old: ModuleProcess) throws {
+        id = old.id
+        module = old.module
+        commandPath = old.commandPath
+        replyPath = old.replyPath
+        unlink(commandPath)
+        unlink(replyPath)
+        commands = try Self.makeFifo(commandPath)
+        replies = try Self.makeFifo(replyPath)
         (output, outputEnd) = try Self.makePipe()
         (errors, errorsEnd) = try Self.makePipe()
     }
@@ -41,8 +58,7 @@ final class ModuleProcess {
         errorsEnd = -1
     }
 
-    private static func makeFifo(_ path: String, _ processKeeper: inout keeper) throws -> Int32 {
-        keeper_register(&processKeeper, Int32(KEEPER_UNLINK), path)
+    private static func makeFifo(_ path: String) throws -> Int32 {
         var descriptor: Int32 = -1
         if mkfifo(path, 0o600) == 0 { descriptor = open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC) }
         guard descriptor >= 0 else {

@@ -2,6 +2,7 @@ import CHermes
 import CKeeper
 import Glibc
 import HermesProtocol
+import Synchronization
 
 /// What has been seen of one module's process.
 struct ProcessRecord {
@@ -21,6 +22,8 @@ struct ProcessRecord {
     /// The keeper is gone: nobody will tell of this process's exit.
     var isOrphaned = false
     var lastLines: [String] = []
+    /// How manieth process of its module this is, from 0.
+    var generation = 0
 
     /// A free script that ends with 0 has done what it wanted; any other end of a process is a loss.
     func isLoss(ofFreeScript isFree: Bool) -> Bool {
@@ -40,13 +43,18 @@ final class ProcessSupervisor: @unchecked Sendable {
 
     let records: Monitor<[ProcessRecord]>
     private let processKeeper: keeper
-    private let processes: [ModuleProcess]
+    /// By record. Only the thread uses it once it runs.
+    private var processes: [ModuleProcess]
+    /// What the thread is to read in place of processes that have ended.
+    private let renewals = Mutex<[Renewal]>([])
+    private struct Renewal: @unchecked Sendable { let process: ModuleProcess }
     /// A line of a module's output, for people.
     private let onLine: @Sendable (_ module: String, _ line: String) -> Void
     /// A module is gone or broke the protocol: its record says how. Called on the supervisor's thread.
     private let onLoss: @Sendable (_ index: Int, _ record: ProcessRecord) -> Void
-    /// Read end, write end: a byte ends the thread.
-    private let stopPipe: (read: Int32, write: Int32)
+    /// Read end, write end: a byte has the thread look at `renewals` and `isOver`.
+    private let callPipe: (read: Int32, write: Int32)
+    private let isOver = Atomic<Bool>(false)
     private var thread = pthread_t()
     private var parsers: [FifoParser]
     private var splitters: [(output: LineSplitter, errors: LineSplitter)]
@@ -64,7 +72,7 @@ final class ProcessSupervisor: @unchecked Sendable {
         splitters = Array(repeating: (LineSplitter(), LineSplitter()), count: processes.count)
         var ends: [Int32] = [-1, -1]
         keeper_pipe(&ends)
-        stopPipe = (ends[0], ends[1])
+        callPipe = (ends[0], ends[1])
     }
 
     func start() {
@@ -79,18 +87,32 @@ final class ProcessSupervisor: @unchecked Sendable {
 
     /// Reads what is there still, then ends the thread. Call once, after `start`.
     func stop() {
-        var byte: UInt8 = 1
-        write(stopPipe.write, &byte, 1)
+        isOver.store(true, ordering: .releasing)
+        call()
         pthread_join(thread, nil)
-        close(stopPipe.read)
-        close(stopPipe.write)
+        close(callPipe.read)
+        close(callPipe.write)
+    }
+
+    /// Begins the record of a process that has ended anew, for another in its place, and returns once that is read.
+    func renew(_ process: ModuleProcess) {
+        let id = Int(process.id)
+        let generation = records.with { $0[id].generation }
+        renewals.withLock { $0.append(Renewal(process: process)) }
+        call()
+        records.wait(until: deadline(after: 0)) { $0[id].generation != generation ? () : nil }
+    }
+
+    private func call() {
+        var byte: UInt8 = 1
+        write(callPipe.write, &byte, 1)
     }
 
     private func run() {
-        // Three descriptors a process, then the keeper and the stop pipe.
+        // Three descriptors a process, then the keeper and the pipe.
         var watched = processes.flatMap { [watch($0.replies), watch($0.output), watch($0.errors)] }
         let keeperIndex = watched.count
-        watched += [watch(processKeeper.socket), watch(stopPipe.read)]
+        watched += [watch(processKeeper.socket), watch(callPipe.read)]
         while true {
             guard poll(&watched, nfds_t(watched.count), -1) >= 0 else { continue }
             for index in processes.indices {
@@ -101,9 +123,38 @@ final class ProcessSupervisor: @unchecked Sendable {
                 if watched[index * 3].revents != 0, readReplies(index) == 0 { watched[index * 3].fd = -1 }
             }
             if watched[keeperIndex].revents != 0, !readEvent() { watched[keeperIndex].fd = -1 }
-            if watched[keeperIndex + 1].revents != 0 { break }
+            guard watched[keeperIndex + 1].revents != 0 else { continue }
+            if isOver.load(ordering: .acquiring) { break }
+            for process in takeRenewals() {
+                let first = Int(process.id) * 3
+                watched.replaceSubrange(
+                    first..<first + 3, with: [watch(process.replies), watch(process.output), watch(process.errors)])
+            }
         }
         for index in processes.indices { drain(index) }
+    }
+
+    /// What the old ones left is read first; their descriptors go with them.
+    private func takeRenewals() -> [ModuleProcess] {
+        var room: [UInt8] = [0, 0, 0, 0]
+        while Glibc.read(callPipe.read, &room, room.count) > 0 {}
+        let renewed = renewals.withLock { renewals in
+            defer { renewals = [] }
+            return renewals.map(\.process)
+        }
+        for process in renewed {
+            let index = Int(process.id)
+            drain(index)
+            processes[index] = process
+            parsers[index] = FifoParser()
+            splitters[index] = (LineSplitter(), LineSplitter())
+            records.with { records in
+                let generation = records[index].generation + 1
+                records[index] = ProcessRecord()
+                records[index].generation = generation
+            }
+        }
+        return renewed
     }
 
     private func lose(_ index: Int, _ change: (inout ProcessRecord) -> Void) {

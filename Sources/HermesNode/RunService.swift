@@ -359,10 +359,16 @@ final class RunService: @unchecked Sendable {
                 stuck: { failure in
                     channel.say("stuck", failure)
                     EmbeddedNode.endProcess(failure)
-                }))
+                },
+                fired: { [unowned self] in tell($0) }))
         self.node = node
         shared.withLock { $0 = UncheckedNode(node: node) }
         return try node.launch()
+    }
+
+    /// On the thread that runs the frames, so that it comes before the done of its frame.
+    private func tell(_ error: ModuleError) {
+        if let message = try? ControlMessage("fired", error) { try? link.send(message, to: Self.coordinator) }
     }
 
     private func prepare(_ message: ShareMessage) throws {

@@ -92,6 +92,13 @@ public enum Planner {
                         "rate_hz \(SignalValue.text(module.rateHz ?? 0)) of module \(module.name) does not divide "
                             + "the base rate \(SignalValue.text(base))"))
             }
+            if announcement.isFree, let policy = module.onError, policy != .stop {
+                diagnostics.append(
+                    Diagnostic(
+                        .error, at: module.onErrorLocation ?? module.location,
+                        "script \(module.name) is a free script, which runs beside the frames: `on_module_error: "
+                            + "\(policy.rawValue)` can't be kept; remove it"))
+            }
             modules.append(
                 PlannedModule(
                     name: module.name, isInproc: module.kind == .inproc, isFree: announcement.isFree, phase: 0,

@@ -50,6 +50,8 @@ public protocol NodeSession: AnyObject {
     func show(_ state: SegmentPhase)
     /// Each module's state, by name in file order.
     var moduleStates: [(name: String, state: ModuleState)] { get }
+    /// What `on_module_error` has done so far, in the order it did. From any thread.
+    var moduleErrors: [ModuleError] { get }
 }
 
 /// What a simulation is doing, as outsiders see it.
@@ -60,6 +62,10 @@ public enum ModuleState: String, Sendable, CaseIterable {
     /// Started, announced or initialised, not yet staged.
     case initialising = "init"
     case staged, running, paused, done, error
+    /// It failed: it is not stepped any more and its outputs stay.
+    case held
+    /// It failed and is being started again.
+    case restarting
 }
 
 /// Why a run ended before its time: code, place, cause.

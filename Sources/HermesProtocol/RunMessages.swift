@@ -37,10 +37,13 @@ public struct LaunchModules: Codable, Sendable {
         public var configuration: String?
         /// Seconds; 0 for ever.
         public var stepTimeoutSeconds: Double
+        /// What its failure does: stop, hold or restart; stop if not said.
+        public var onError: String?
 
         public init(
             name: String, kind: String, program: String, arguments: [String], environment: [String],
-            workingDirectory: String?, configuration: String?, stepTimeoutSeconds: Double
+            workingDirectory: String?, configuration: String?, stepTimeoutSeconds: Double,
+            onError: String?
         ) {
             self.name = name
             self.kind = kind
@@ -50,10 +53,16 @@ public struct LaunchModules: Codable, Sendable {
             self.workingDirectory = workingDirectory
             self.configuration = configuration
             self.stepTimeoutSeconds = stepTimeoutSeconds
+            self.onError = onError
         }
     }
     public var modules: [Item]
-    public init(modules: [Item]) { self.modules = modules }
+    /// How often each may be started again in a run.
+    public var restartLimit: Int?
+    public init(modules: [Item], restartLimit: Int?) {
+        self.modules = modules
+        self.restartLimit = restartLimit
+    }
 }
 
 /// `announced`: what each module said of itself, in the order asked.
@@ -92,6 +101,8 @@ public struct ShowState: Codable, Sendable {
     public var isPaused: Bool
     public init(isPaused: Bool) { self.isPaused = isPaused }
 }
+
+// `fired`, from a host: a `ModuleError`. It comes ahead of the done of its frame.
 
 /// `terminate`: ends the modules in order.
 public struct Terminate: Codable, Sendable {

@@ -67,8 +67,9 @@ public final class RunLink {
         socket.set(ZMQ_SNDHWM, 0)
         socket.set(ZMQ_RCVHWM, 0)
         socket.set(ZMQ_IPV6, 1)
-        // Once there, a connection that ends is the end of the run: what was on its way is lost.
-        socket.set(ZMQ_RECONNECT_IVL, -1)
+        // For the first try, which a network that just came up may refuse. Once there, a connection that ends is the end of
+        // the run: what was on its way is lost.
+        socket.set(ZMQ_RECONNECT_IVL, 100)
         socket.watchLiveness(limitSeconds: livenessSeconds)
         socket.set(ZMQ_HANDSHAKE_IVL, 5000)
         events = try ConnectionEvents(of: socket, in: context)

@@ -122,6 +122,90 @@ static void check_faults(void) {
   small_segment_remove(&view);
 }
 
+/* What the node does when it is to look: the guarded modules of phase `phase` that are due have answered, so it goes on. */
+static int guarded_are_done(uint32_t phase) {
+  for (uint32_t m = 0; m < view.control->module_count; m++)
+    if (view.modules[m].guard && view.modules[m].phase == phase && hermes_module_owes_step(&view, m)) return 0;
+  return 1;
+}
+
+/* Modules 1 and 2 are guarded, beside 0 in the first phase, which has no other process when `alone`; 3 follows and sees
+ * what they computed. */
+static void check_guards(uint32_t flags, int alone, uint64_t frames) {
+  small_segment(&view, (small_shape){.signals = 8, .modules = 4, .phases = 4, .copies = 1, .queue = 4});
+  for (uint32_t m = 0; m < 3; m++) view.modules[m].phase = 0;
+  view.modules[3].phase = 1;
+  view.phases[0] = (hermes_phase){.module_begin = 0, .module_count = 3, .flags = flags};
+  view.phases[1] = (hermes_phase){.module_begin = 3, .module_count = 1};
+  view.phases[2] = view.phases[3] = (hermes_phase){0};
+  view.copies[0] = (hermes_wire_copy){1, 5};
+  view.deliveries[0].copy_count = 1;
+  view.modules[1].guard = HERMES_GUARD_HOLD;
+  view.modules[2].guard = HERMES_GUARD_RESTART;
+  view.modules[2].divisor = 2;
+  if (alone) view.modules[0].kind = HERMES_KIND_INPROC; /* nobody runs it here: the phase has no node work */
+  start(4);
+  for (uint64_t frame = 1; frame <= frames; frame++) {
+    uint32_t phase = 99;
+    hermes_barrier_begin(&view, frame);
+    int what, finished = 0;
+    while ((what = hermes_barrier_wait(&view, soon(), &phase)) == HERMES_WAIT_GUARD)
+      if (!finished && guarded_are_done(0)) {
+        CHECK(view.data[5] == frame - 1); /* nothing is delivered before the node says so */
+        hermes_barrier_finish_work(&view, 0);
+        finished = 1;
+      }
+    CHECK(what == HERMES_WAIT_COMPLETE && finished);
+    CHECK(view.data[1] == frame && view.data[5] == frame && view.data[2] == (frame + 1) / 2 && view.data[3] == frame);
+  }
+  finish(4);
+}
+
+/* Waits until a guarded module has answered. */
+static void await_answer(uint32_t module) {
+  uint32_t phase;
+  do CHECK(hermes_barrier_wait(&view, soon(), &phase) == HERMES_WAIT_GUARD);
+  while (hermes_module_owes_step(&view, module));
+}
+
+static void check_guarded_failures(void) {
+  uint32_t phase;
+  small_segment(&view, (small_shape){.signals = 2, .modules = 2, .phases = 2, .queue = 4});
+  view.modules[0].guard = HERMES_GUARD_RESTART;
+  start(2);
+  hermes_store(&failing, 0);
+  hermes_barrier_begin(&view, 1);
+  await_answer(0);
+  CHECK(view.modules[0].status == 7 && view.control->fault == 0);
+  hermes_store(&failing, UINT32_MAX);
+  hermes_barrier_step_again(&view, 0);
+  await_answer(0);
+  CHECK(view.modules[0].status == 0 && view.data[0] == 2 && view.data[1] == 0);
+  hermes_barrier_finish_work(&view, 0);
+  CHECK(hermes_barrier_wait(&view, soon(), &phase) == HERMES_WAIT_COMPLETE && view.data[1] == 1);
+  hermes_barrier_hold(&view, 0);
+  for (uint64_t frame = 2; frame < 10; frame++) {
+    hermes_barrier_begin(&view, frame);
+    CHECK(hermes_barrier_wait(&view, soon(), &phase) == HERMES_WAIT_COMPLETE);
+    CHECK(view.data[0] == 2 && view.data[1] == frame);
+  }
+  finish(2);
+
+  small_segment(&view, (small_shape){.signals = 1, .modules = 1, .phases = 1, .queue = 4}); /* nobody steps */
+  view.modules[0].guard = HERMES_GUARD_HOLD;
+  hermes_barrier_begin(&view, 1);
+  CHECK(hermes_barrier_wait(&view, hermes_now() + 1000000, &phase) == HERMES_WAIT_DEADLINE);
+  hermes_barrier_look(&view);
+  CHECK(hermes_barrier_wait(&view, soon(), &phase) == HERMES_WAIT_GUARD && hermes_module_owes_step(&view, 0));
+  hermes_barrier_hold(&view, 0);
+  hermes_barrier_finish_work(&view, 0);
+  CHECK(hermes_barrier_wait(&view, soon(), &phase) == HERMES_WAIT_COMPLETE);
+  view.modules[0].command = 5;
+  hermes_barrier_renew(&view, 0);
+  CHECK(!hermes_module_owes_step(&view, 0) && view.modules[0].command == 0 && !hermes_module_ready(&view, 0));
+  small_segment_remove(&view);
+}
+
 static void check_commands(void) {
   uint32_t no = 0;
   small_segment(&view, (small_shape){.signals = 1, .modules = 1, .phases = 1, .queue = 4});
@@ -142,5 +226,9 @@ int main(void) {
   check_frames(32, 1, HERMES_PHASE_BROADCAST, 500);
   check_node_work(2000);
   check_faults();
+  check_guards(0, 0, 1500);
+  check_guards(0, 1, 500);
+  check_guards(HERMES_PHASE_BROADCAST, 0, 500);
+  check_guarded_failures();
   return 0;
 }

@@ -102,6 +102,8 @@ class Formula:
     """A formula file, read."""
     access: str = "storage"
     keeps_on_reset: bool = False
+    fails: int = 0
+    """The frame whose step returns other than 0; 0 for none."""
     signals: dict = field(default_factory=dict)
     states: dict = field(default_factory=dict)
     statements: list = field(default_factory=list)
@@ -125,6 +127,8 @@ class Formula:
                 formula.states[words[1]] = float(words[3])
             elif words[0] == "access":
                 formula.access = words[1]
+            elif words[0] == "fail":
+                formula.fails = int(words[1])
             elif words[0] == "reset":
                 formula.keeps_on_reset = words[1] == "keep"
             else:
@@ -301,6 +305,9 @@ class Simulation:
         self.slots = {}
         self.modules = {}
         self.divisor = {}
+        self.holds = {module: settings.get("on_module_error", execution.get("on_module_error")) == "hold"
+                      for module, settings in config["modules"].items()}
+        self.held = set()
         parsed = {}
         for module, settings in config["modules"].items():
             formula = parsed[module] = Formula.parse(formulas[module])
@@ -345,6 +352,8 @@ class Simulation:
     def _begin_epoch(self):
         self.frame = 0
         for module in self.modules:
+            if module in self.held:
+                continue
             for name in self.slots[module]:
                 self._read(module, name)
         for name, text in self.sets.items():
@@ -377,13 +386,17 @@ class Simulation:
         self.queue = []
         for phase in self.phases:
             for module in phase:
-                if (self.frame - 1) % self.divisor[module] == 0:
+                if (self.frame - 1) % self.divisor[module] == 0 and module not in self.held:
                     self._step_module(module)
             self._deliver([wire for wire in self.wires if wire.source[0] in phase])
         return self.row()
 
     def _step_module(self, module):
         behaviour, slots = self.modules[module], self.slots[module]
+        if behaviour.formula.fails == self.frame:
+            assert self.holds[module], f"{module} fails, which ends a run"
+            self.held.add(module)
+            return
         for name in slots:
             signal = self.signals[module, name]
             if signal.wired or signal.writable:
@@ -398,8 +411,9 @@ class Simulation:
         self.queue.extend(values.items())
 
     def reset(self):
-        for module in self.modules.values():
-            module.reset()
+        for name, module in self.modules.items():
+            if name not in self.held:
+                module.reset()
         self._begin_epoch()
         return self.row()
 

@@ -45,6 +45,8 @@ private let documentation = URL(fileURLWithPath: #filePath)
         #expect(try words("module", "type") == ["process", "inproc", "script"])
         #expect(try words("signal", "type") == ["f64", "f32", "i64", "i32", "bool"])
         #expect(try words("execution", "mode") == ["realtime", "afap", "single_frame"])
+        #expect(try words("execution", "on_module_error") == ErrorPolicy.allCases.map(\.rawValue))
+        #expect(try words("module", "on_module_error") == ErrorPolicy.allCases.map(\.rawValue))
         #expect(try object("properties", "version")["const"] as? String == SimulationDecoder.version)
     }
 }

@@ -86,10 +86,22 @@ import Testing
         #expect(simulation.execution.rateHz == 100)
         #expect(simulation.execution.endTime == nil)
         #expect(simulation.execution.stepTimeoutSeconds == 5)
+        #expect(simulation.execution.onModuleError == .stop && simulation.execution.restartLimit == 5)
+        #expect(simulation.execution.livenessSeconds == 2)
         #expect(simulation.execution.schedule == [["b", "a"]])
         #expect(simulation.execution.isDefaultSchedule)
         #expect(simulation.modules.map(\.program) == [Corpus.path("Desk/model"), Corpus.path("Desk/model")])
         #expect(!simulation.server.enabled && simulation.server.port == 8765)
+    }
+
+    @Test func whatHappensWhenModulesFail() throws {
+        let simulation = try read("module-errors")
+        #expect(simulation.modules.map(\.onError) == [.hold, nil, .stop, nil])
+        #expect(
+            simulation.modules[0].onErrorLocation
+                == SourceLocation(file: "module-errors.yaml", line: 3, column: 63))
+        #expect(simulation.execution.onModuleError == .restart && simulation.execution.restartLimit == 12)
+        #expect(simulation.execution.livenessSeconds == 0.5)
     }
 
     @Test func aliasesAndMergeKeys() throws {

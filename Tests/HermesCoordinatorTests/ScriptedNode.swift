@@ -117,6 +117,7 @@ final class ScriptedNode: NodeSession, @unchecked Sendable {
     func abandon() { isAbandoned = true }
     func show(_ state: SegmentPhase) { note(.show(state)) }
     var moduleStates: [(name: String, state: ModuleState)] { [("m", .running)] }
+    var moduleErrors: [ModuleError] { [] }
 
     static let simulation = Simulation(
         name: "scripted", baseDirectory: "/",

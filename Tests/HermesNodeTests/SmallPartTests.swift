@@ -11,15 +11,31 @@ import Testing
     /// What each event makes of each state; nil: it can't happen then.
     static let table: [ModuleState: [ModuleLifecycle.Event: ModuleState]] = [
         .initialising: [.stage: .staged, .finish: .done, .fail: .error],
-        .staged: [.run: .running, .pause: .paused, .reset: .staged, .finish: .done, .fail: .error],
-        .running: [.run: .running, .pause: .paused, .reset: .running, .finish: .done, .fail: .error],
-        .paused: [.run: .running, .pause: .paused, .reset: .paused, .finish: .done, .fail: .error],
+        .staged: [
+            .run: .running, .pause: .paused, .reset: .staged, .finish: .done, .fail: .error, .hold: .held,
+            .restart: .restarting,
+        ],
+        .running: [
+            .run: .running, .pause: .paused, .reset: .running, .finish: .done, .fail: .error, .hold: .held,
+            .restart: .restarting,
+        ],
+        .paused: [
+            .run: .running, .pause: .paused, .reset: .paused, .finish: .done, .fail: .error, .hold: .held,
+            .restart: .restarting,
+        ],
         .done: [.finish: .done],
-        .error: [.fail: .error],
+        // Also a start that fails may be followed by another.
+        .error: [.fail: .error, .hold: .held, .restart: .restarting],
+        .held: [.run: .held, .pause: .held, .reset: .held, .finish: .done, .hold: .held],
+        .restarting: [
+            .stage: .staged, .run: .running, .pause: .paused, .finish: .done, .fail: .error, .hold: .held,
+            .restart: .restarting,
+        ],
     ]
     private let ways: [ModuleState: [ModuleLifecycle.Event]] = [
         .initialising: [], .staged: [.stage], .running: [.stage, .run], .paused: [.stage, .pause],
-        .done: [.stage, .run, .finish], .error: [.fail],
+        .done: [.stage, .run, .finish], .error: [.fail], .held: [.stage, .run, .hold],
+        .restarting: [.stage, .pause, .restart],
     ]
 
     @Test(arguments: ModuleState.allCases, ModuleLifecycle.Event.allCases)

@@ -60,6 +60,11 @@ enum { HERMES_EXTRA_WIRED = 1, HERMES_EXTRA_OUTPUT = 2, HERMES_EXTRA_INPUT = 4 }
 
 enum { HERMES_KIND_PROCESS = 0, HERMES_KIND_INPROC = 1, HERMES_KIND_FREE = 2 /* a script outside the barrier */ };
 
+/* What happens when a module fails: the run ends; it is not stepped any more and its outputs stay; its process is started
+ * again. A process with one of the last two is guarded: the node, not the module, counts it out of its phase. */
+enum { HERMES_GUARD_NONE = 0, HERMES_GUARD_HOLD = 1, HERMES_GUARD_RESTART = 2 };
+enum { HERMES_CONDITION_SOUND = 0, HERMES_CONDITION_HELD = 1, HERMES_CONDITION_RESTARTING = 2 };
+
 /* One a module, 128 bytes: two cache lines, the busy words on the first. */
 typedef struct hermes_module_slot {
   uint32_t wake;     /*  0 (atomic, futex) grows for a step or a command; unused when its phase broadcasts */
@@ -79,7 +84,12 @@ typedef struct hermes_module_slot {
   uint32_t first_signal; /* 84 its signals are neighbours in the directory */
   uint32_t signal_count; /* 88 */
   uint32_t name_offset;  /* 92 */
-  uint8_t pad[32];
+  uint32_t guard;        /* 96 HERMES_GUARD_... */
+  uint32_t condition;    /* 100 (atomic) HERMES_CONDITION_... */
+  uint32_t restarts;     /* 104 (atomic) how often its process was started again */
+  uint32_t zero;         /* 108 */
+  uint64_t error_frame;  /* 112 (atomic) the frame in which it failed last, 0 for none */
+  uint8_t pad[8];
 } hermes_module_slot;
 
 enum { HERMES_PHASE_BROADCAST = 1, HERMES_PHASE_NODE_WORK = 2, HERMES_PHASE_EXCHANGE = 4 /* with other hosts, at its end */ };
@@ -88,7 +98,7 @@ enum { HERMES_PHASE_BROADCAST = 1, HERMES_PHASE_NODE_WORK = 2, HERMES_PHASE_EXCH
 typedef struct hermes_phase {
   uint32_t wake;         /*  0 (atomic, futex) for broadcast phases */
   uint32_t sleepers;     /*  4 (atomic) modules asleep on wake */
-  uint32_t pending;      /*  8 (atomic) modules, and the node where it has work, not yet done */
+  uint32_t pending;      /*  8 (atomic) modules, and the node where it has work or guards modules, not yet done */
   uint32_t flags;        /* 12 HERMES_PHASE_... */
   uint32_t module_begin; /* 16 into the phase-module list */
   uint32_t module_count; /* 20 */
@@ -158,7 +168,8 @@ typedef struct hermes_control {
   uint64_t current_frame;       /* 152 (atomic) the frame under way */
   uint32_t gathers;             /* 160 1: deliveries for other hosts follow behind the others */
   uint32_t mirror_count;        /* 164 slots behind the signals, without names */
-  uint8_t barrier_pad[24];
+  uint32_t guard_look;          /* 168 (atomic) 1: a guarded module has made its step or is gone, the node is to look */
+  uint8_t barrier_pad[20];
 
   /* Asked from outside, looked at once a frame edge: a cache line. */
   uint32_t attention;           /* 192 (atomic, futex) grows when something below or a command waits */

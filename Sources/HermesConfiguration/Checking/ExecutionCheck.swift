@@ -5,6 +5,9 @@ struct ExecutionCheck {
     /// Frames are counted exactly in f64 up to here.
     static let frameLimit = 9_007_199_254_740_992.0
 
+    /// What nodes take.
+    static let livenessRange = 0.1...3600.0
+
     let findings: Findings
 
     func check(_ draft: SimulationDraft) {
@@ -15,6 +18,12 @@ struct ExecutionCheck {
         {
             findings.error(
                 end.mark, "`end_time` \(end.value) makes more than 2^53 frames; leave it out to run until stopped")
+        }
+        if let liveness = draft.execution.livenessSeconds, !Self.livenessRange.contains(liveness.value) {
+            findings.error(
+                liveness.mark,
+                "`liveness_timeout_s` must be 0.1 to 3600 seconds, not \(liveness.value): a host is lost when nothing was heard of it for so long"
+            )
         }
         if let schedule = draft.execution.schedule, !draft.modulesAreUnreadable {
             check(schedule, draft.modules.map(\.name.value))

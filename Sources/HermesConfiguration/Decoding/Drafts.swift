@@ -37,6 +37,7 @@ struct ModuleDraft {
     var host: Located<String>?
     var rateHz: Located<Double>?
     var stepTimeoutSeconds: Double?
+    var onError: Located<ErrorPolicy>?
     var signals: [SignalSettings] = []
 }
 
@@ -48,6 +49,9 @@ struct ExecutionDraft {
     var endTime: Located<Double>?
     var schedule: Located<[[Located<String>]]>?
     var stepTimeoutSeconds: Double?
+    var livenessSeconds: Located<Double>?
+    var onModuleError: Located<ErrorPolicy>?
+    var restartLimit: Located<Int>?
 
     /// Nil when the file gives a rate that can't be used.
     var baseRateHz: Double? { rateIsUsable ? rateHz?.value ?? Execution().rateHz : nil }

@@ -15,6 +15,9 @@ struct ExecutionDecoder {
         draft.rateIsUsable = draft.rateHz != nil || !fields.has("rate_hz")
         draft.endTime = fields.number("end_time", .notNegative)
         draft.stepTimeoutSeconds = fields.number("step_timeout_s", .notNegative)?.value
+        draft.livenessSeconds = fields.number("liveness_timeout_s", .positive)
+        draft.onModuleError = fields.choice("on_module_error", among: ErrorPolicy.allCases)
+        draft.restartLimit = fields.integer("restart_limit")
         draft.schedule = schedule(fields)
         return draft
     }

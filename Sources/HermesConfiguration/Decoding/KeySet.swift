@@ -11,11 +11,15 @@ struct KeySet {
         owner: "a module",
         keys: [
             "type", "executable", "script", "args", "env", "working_dir", "config", "files", "host", "rate_hz",
-            "step_timeout_s", "signals",
+            "step_timeout_s", "on_module_error", "signals",
         ])
     static let signal = KeySet(owner: "a signal", keys: ["name", "type", "unit", "writable", "published"])
     static let wire = KeySet(owner: "a wire", keys: ["src", "dst", "gain", "offset"])
     static let execution = KeySet(
-        owner: "`execution`", keys: ["mode", "rate_hz", "end_time", "schedule", "step_timeout_s"])
+        owner: "`execution`",
+        keys: [
+            "mode", "rate_hz", "end_time", "schedule", "step_timeout_s", "liveness_timeout_s", "on_module_error",
+            "restart_limit",
+        ])
     static let server = KeySet(owner: "`server`", keys: ["enabled", "host", "port", "telemetry_hz"])
 }

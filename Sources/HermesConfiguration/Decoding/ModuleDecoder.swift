@@ -21,6 +21,7 @@ struct ModuleDecoder {
         draft.host = fields.text("host")
         draft.rateHz = fields.number("rate_hz", .positive)
         draft.stepTimeoutSeconds = fields.number("step_timeout_s", .notNegative)?.value
+        draft.onError = fields.choice("on_module_error", among: ErrorPolicy.allCases)
         draft.signals = SignalDecoder(findings: findings).decode(fields.sequence("signals") ?? [])
         warnOfIdleKeys(fields, draft.kind)
         return draft

@@ -113,12 +113,18 @@ struct Verify: ParsableCommand {
     private func checkUnlessDifferent(
         _ run: RunSummary, _ comparison: RunComparison, _ which: String, _ console: Console
     ) throws {
-        if comparison.difference == nil { try check(run, which, console) }
+        if comparison.difference == nil || !run.module_errors.isEmpty { try check(run, which, console) }
     }
 
     private func check(_ run: RunSummary, _ which: String, _ console: Console) throws {
         switch run.outcome {
-        case .completed: return
+        case .completed:
+            guard let error = run.module_errors.first else { return }
+            let more = run.module_errors.count == 1 ? "" : " and \(run.module_errors.count - 1) more"
+            console.error(
+                "in the \(which) run module \(error.module) on host \(error.host) was \(error.action.rawValue) at frame "
+                    + "\(error.frame) (\(error.cause))\(more): a run in which `on_module_error` fired proves nothing; see "
+                    + "to the cause, then verify again")
         case .interrupted: throw ExitCode(130)
         case .stopped: console.error("the \(which) run was stopped at frame \(run.frames)")
         case .failed: console.error("the \(which) run failed: \(run.error ?? "for no known reason")")

@@ -1,5 +1,6 @@
 import HermesCoordinator
 import HermesModel
+import HermesProtocol
 
 /// One line of JSON to `control.sock`.
 struct ControlRequest: Codable, Sendable {
@@ -35,6 +36,10 @@ struct RunStatus: Codable, Sendable {
     struct Module: Codable, Sendable {
         var name: String
         var state: String
+        /// How often its process was started again.
+        var restarts: Int
+        /// What `on_module_error` did last to it.
+        var lastError: ModuleError?
     }
     var name: String
     /// staging, running or paused.

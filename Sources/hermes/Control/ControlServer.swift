@@ -207,6 +207,15 @@ final class ControlServer {
             mode: progress.mode.rawValue, frame: progress.frame, epoch: progress.epoch,
             time: Double(progress.frame) / rate, rateHz: rate, frames: lastFrame, pid: getpid(),
             hosts: Set(coordinator.simulation.modules.map(\.host) + [nil]).count,
-            modules: coordinator.moduleStates.map { RunStatus.Module(name: $0.name, state: $0.state.rawValue) })
+            modules: modules)
+    }
+
+    private var modules: [RunStatus.Module] {
+        let errors = coordinator.moduleErrors
+        return coordinator.moduleStates.map { name, state in
+            let own = errors.filter { $0.module == name }
+            return RunStatus.Module(
+                name: name, state: state.rawValue, restarts: own.count { $0.action == .restarted }, lastError: own.last)
+        }
     }
 }

@@ -8,7 +8,7 @@ extension RunStatus {
             ["time", "\(SignalValue.text(time)) s"], ["rate", "\(SignalValue.text(rateHz)) Hz"],
             ["process", "\(pid)"],
         ]
-        lines += modules.enumerated().map { [$0 == 0 ? "modules" : "", "\($1.name): \($1.state)"] }
+        lines += modules.enumerated().map { [$0 == 0 ? "modules" : "", $1.text] }
         return Table(header: [], rows: lines).text
     }
 
@@ -32,7 +32,28 @@ extension RunStatus {
             "name": .text(name), "state": .text(state), "mode": .text(mode), "frame": .integer(frame),
             "frames": frames.map { .integer($0) } ?? .null, "epoch": .integer(epoch), "time": .double(time),
             "rate_hz": .double(rateHz), "pid": .integer(pid),
-            "modules": .list(modules.map { ["name": .text($0.name), "state": .text($0.state)] }),
+            "modules": .list(modules.map(\.json)),
+        ]
+    }
+}
+
+extension RunStatus.Module {
+    /// `pump: held since frame 7: exited with code 3`
+    fileprivate var text: String {
+        guard let error = lastError else { return "\(name): \(state)" }
+        switch error.action {
+        case .held: return "\(name): \(state) since frame \(error.frame): \(error.cause)"
+        case .restarted:
+            let times = restarts == 1 ? "once" : "\(restarts) times"
+            return "\(name): \(state), started again \(times), last at frame \(error.frame): \(error.cause)"
+        }
+    }
+
+    fileprivate var json: JSONValue {
+        let error: JSONValue =
+            lastError.map { ["frame": .integer($0.frame), "cause": .text($0.cause)] } ?? .null
+        return [
+            "name": .text(name), "state": .text(state), "restarts": .integer(UInt64(restarts)), "last_error": error,
         ]
     }
 }

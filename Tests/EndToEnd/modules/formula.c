@@ -2,6 +2,7 @@
  *
  *   # a comment
  *   access storage                        storage (default) | names | handles: how values meet the segment
+ *   fail 4                                the step of frame 4 returns 1
  *   reset defaults                        defaults (default) | keep: keep leaves out the reset function
  *   signal speed f64 input = 3            name, type, flags (input,output,writable,hidden or -), value at the start
  *   state total = 0                       a double of the module's own, not a signal
@@ -71,6 +72,7 @@ typedef struct {
 
 static access_style style;
 static bool keeps_on_reset;
+static unsigned long long failing_frame;
 static signal_entry *signals;
 static state_entry *states;
 static statement *statements;
@@ -348,6 +350,10 @@ static int parse_line(const char *path, int line, char *text) {
     s->name = strdup(words[1]);
     return is_number(words[3], &s->start) ? 0 : complain(path, line, "not a number", words[3]);
   }
+  if (!strcmp(words[0], "fail") && count == 2) {
+    failing_frame = strtoull(words[1], NULL, 10);
+    return failing_frame ? 0 : complain(path, line, "not a frame", words[1]);
+  }
   if (!strcmp(words[0], "access") && count == 2) {
     if (!strcmp(words[1], "storage")) return style = ACCESS_STORAGE, 0;
     if (!strcmp(words[1], "names")) return style = ACCESS_NAMES, 0;
@@ -396,6 +402,7 @@ static int formula_stage(void) {
 static int formula_step(double dt) {
   steps++;
   for (size_t i = 0; i < statement_count; i++) run_statement(&statements[i], dt);
+  if (failing_frame && hermes_frame() == failing_frame) return hermes_fail("told to fail in frame %llu", failing_frame), 1;
   return 0;
 }
 

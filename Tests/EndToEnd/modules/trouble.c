@@ -2,6 +2,7 @@
  *
  *   signal NAME            an f64 output; the rest of the line, spaces and all, is its name. Its value is the frame.
  *   signals COUNT          that many outputs, s0, s1, ...
+ *   once PATH              only the first step that misbehaves does so; it makes the file PATH
  *   WHEN DO [WHAT]         WHEN: create, init, stage, "step N", reset, terminate
  *
  *   DO: return CODE        with a sentence by hermes_fail
@@ -30,6 +31,7 @@ typedef struct {
   char *argument;
 } misdeed;
 
+static char *once;
 static misdeed misdeeds[64];
 static size_t misdeed_count;
 static double *values;
@@ -72,10 +74,21 @@ static void bear_child(bool loose) {
   _exit(127);
 }
 
+/* Nothing has happened yet, where it is to happen once. */
+static bool is_first(const char *when) {
+  if (!once || strcmp(when, "step")) return true;
+  int file = open(once, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+  if (file >= 0) close(file);
+  return file >= 0;
+}
+
 static int misbehave(const char *when, unsigned long long frame) {
+  int may = -1;
   for (size_t i = 0; i < misdeed_count; i++) {
     const misdeed *m = &misdeeds[i];
     if (strcmp(m->when, when) || (!strcmp(when, "step") && m->frame != frame)) continue;
+    if (may < 0) may = is_first(when);
+    if (!may) continue;
     if (!strcmp(m->what, "return")) {
       hermes_fail("told to return %s", m->argument);
       return atoi(m->argument);
@@ -121,6 +134,8 @@ static void read_line(char *line) {
   int used = 0;
   if (!strncmp(line, "signal ", 7)) {
     add_name(strdup(line + 7));
+  } else if (!strncmp(line, "once ", 5)) {
+    once = strdup(line + 5);
   } else if (sscanf(line, "signals %lu", &count) == 1) {
     for (unsigned long i = 0; i < count; i++) {
       char *name;
