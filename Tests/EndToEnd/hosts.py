@@ -55,11 +55,11 @@ class Keys:
 class Node:
     """A hermes-node. What it starts inherits a word in its environment, by which everything of it is found."""
 
-    def __init__(self, desk, name, address="127.0.0.1", port=None, keys=None, accept=None, mirror=None, prefix=()):
+    def __init__(self, desk, name, address="127.0.0.1", port=None, path=None, keys=None, accept=None, mirror=None, prefix=()):
         self.desk, self.name, self.keys, self.accept, self.mirror, self.prefix = desk, name, keys, accept, mirror, tuple(prefix)
-        self.port = port or next(BLOCKS)
-        self.endpoint = f"tcp://{address}:{self.port}"
-        self.ports = range(self.port + 1, self.port + PORTS_OF_A_NODE)
+        self.port = port or (None if path else next(BLOCKS))
+        self.endpoint = f"ipc://{path}" if path else f"tcp://{address}:{self.port}"
+        self.ports = range(self.port + 1, self.port + PORTS_OF_A_NODE) if self.port else ()
         self.root = desk.folder / f"root-{name}"
         self.root.mkdir(mode=0o755)
         self.log = desk.folder / f"node-{name}.log"
@@ -67,8 +67,9 @@ class Node:
         self.process = None
 
     def words(self, *extra):
-        words = [*self.prefix, str(NODE), "--listen", self.endpoint, "--modules", str(self.root),
-                 "--ports", f"{self.ports[0]}-{self.ports[-1]}"]
+        words = [*self.prefix, str(NODE), "--listen", self.endpoint, "--modules", str(self.root)]
+        if self.ports:
+            words += ["--ports", f"{self.ports[0]}-{self.ports[-1]}"]
         if self.keys:
             words += ["--key", str(self.keys.path), "--accept", str(self.accept)]
         return [*words, *map(str, extra)]

@@ -392,6 +392,57 @@ def test_second_node_on_a_busy_port(hosts):
     hosts.rest()
 
 
+@pytest.fixture
+def beside(hosts):
+    """A node at a socket in the file system, and the sockets in its folder."""
+    folder = hosts.desk.folder / "ipc"
+    folder.mkdir()
+    node = hosts.add("a", path=folder / "s").start()
+    return node, lambda: sorted(path.name for path in folder.iterdir())
+
+
+def test_second_node_on_a_socket(hosts, beside):
+    node, sockets = beside
+    with hosts.live(watched="a") as sim:
+        sim.ready().frame(5)
+        second = subprocess.run(node.words(), capture_output=True, text=True, timeout=10)
+        assert second.returncode == 2 and node.endpoint in second.stderr and "taken" in second.stderr, second.stderr
+        sim.command("stop")
+        sim.finish(20).expect(0)
+    hosts.serves("aaa")
+    assert sockets() == ["s"]
+    assert node.end() == 0
+    assert sockets() == []
+
+
+def test_sockets_that_killed_processes_leave(hosts, beside):
+    node, sockets = beside
+    with hosts.live(watched="a") as sim:
+        sim.ready().frame(5)
+        assert len(sockets()) == 2, "the node's and the run's"
+        os.kill(node.worker(), signal.SIGKILL)
+        fails(sim, "host a", "SIGKILL")
+    hosts.rest()
+    assert sockets() == ["s"]
+    with hosts.live(watched="a") as sim:
+        sim.ready().frame(5)
+        for pid in [node.process.pid, *node.processes()]:
+            os.kill(pid, signal.SIGKILL)
+        node.process.wait()
+        fails(sim, "host a")
+    node.start()
+    assert sockets() == ["s"], "what was left is gone with the next start"
+    hosts.serves("aaa")
+
+
+def test_file_in_place_of_a_socket(hosts):
+    path = hosts.desk.write("precious", "words\n")
+    node = hosts.add("a", path=path)
+    done = subprocess.run(node.words(), capture_output=True, text=True, timeout=10)
+    assert done.returncode == 2 and str(path) in done.stderr and "no socket" in done.stderr, done.stderr
+    assert path.read_text() == "words\n"
+
+
 def own_shared_memory(words):
     """The words of a command with a /dev/shm of its own, as on another machine."""
     return ["unshare", "-m", "--propagation", "private", "sh", "-c", 'mount -t tmpfs none /dev/shm && exec "$@"', "sh", *map(str, words)]
