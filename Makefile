@@ -2,7 +2,7 @@
 # executable and a library that are both called `hermes` cannot come from one Swift package.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run flight hil cluster build test bench install deb format lint clean setup release library examples
+.PHONY: help run flight rack hil cluster build test bench install deb format lint clean setup release library examples
 
 PREFIX ?= /usr/local
 EXECUTABLES = hermes hermes-node
@@ -21,7 +21,13 @@ run: release library ## build what is missing and run Examples/basic_sim.yaml
 	.build/release/hermes run Examples/basic_sim.yaml --print vehicle.position vehicle.velocity
 
 flight: release library ## fly a real aircraft: JSBSim's c172p, 200 simulated seconds
+	@scripts/setup --flight
 	$(MAKE) -C Examples/flight run
+
+rack: release library ## the same flight over three hosts, bit for bit; as root each host is a network namespace
+	@scripts/setup --flight
+	$(MAKE) -C Examples/flight environment modules
+	Examples/flight/rack
 
 hil: release library ## hardware in the loop over three hosts: a motor with a clock of its own, 200 Hz
 	$(MAKE) -C Examples hil

@@ -36,13 +36,14 @@ let package = Package(
         .target(name: "CKeeper"),
         // No pkg-config: libzmq's names folders of Kerberos that SwiftPM warns about and nobody needs.
         .systemLibrary(name: "CZeroMQ", providers: [.apt(["libzmq3-dev"])]),
+        .systemLibrary(name: "CSodium", pkgConfig: "libsodium", providers: [.apt(["libsodium-dev"])]),
         .systemLibrary(name: "CYAML", pkgConfig: "yaml-0.1", providers: [.apt(["libyaml-dev"])]),
         swift("HermesModel", []),
         swift("HermesConfiguration", ["HermesModel", "CYAML"]),
         swift("HermesPlan", ["HermesModel"]),
         swift("HermesBackplane", ["HermesModel", "HermesPlan", "CHermes"]),
         swift("HermesProtocol", ["HermesModel", "HermesPlan"]),
-        swift("HermesTransport", ["HermesModel", "HermesPlan", "HermesProtocol", "CZeroMQ"]),
+        swift("HermesTransport", ["HermesModel", "HermesPlan", "HermesProtocol", "CZeroMQ", "CSodium"]),
         swift(
             "HermesNode",
             [
@@ -79,7 +80,10 @@ let package = Package(
         tests("HermesPlanTests", ["HermesPlan", "HermesModel"]),
         tests("HermesProtocolTests", ["HermesProtocol", "HermesPlan", "HermesModel"]),
         tests(
-            "HermesNodeTests", ["HermesNode", "HermesProtocol", "HermesPlan", "HermesModel", "CHermes", "CKeeper"],
+            "HermesNodeTests",
+            [
+                "HermesNode", "HermesTransport", "HermesProtocol", "HermesPlan", "HermesModel", "CHermes", "CKeeper",
+            ],
             resources: [.copy("Modules")]),
         tests("HermesRecorderTests", ["HermesRecorder", "HermesProtocol", "HermesPlan", "HermesModel"]),
         tests("HermesCoordinatorTests", ["HermesCoordinator", "HermesProtocol", "HermesPlan", "HermesModel"]),

@@ -16,6 +16,7 @@ done
 [ -x "$hermes" ] || fail "no hermes: run 'make build', or name one in HERMES"
 node=$(dirname "$hermes")/hermes-node
 
+umask 022 # whatever the user's: a node refuses a module root that others may write to
 work=$(mktemp -d)
 started=()
 made=()
@@ -51,9 +52,10 @@ finished() {
     return "$code"
 }
 
-# until_says WORDS PID LOG: waits until a program's log has these words; fails when the program is gone.
+# until_says WORDS PID LOG: waits until a program's log has these words; fails when the program is gone. The log may not be
+# there yet: whoever writes it in the background makes it.
 until_says() {
-    until grep -q "$1" "$3"; do
+    until grep -qs "$1" "$3"; do
         kill -0 "$2" 2>/dev/null || fail "$(cat "$3")"
         sleep 0.02
     done

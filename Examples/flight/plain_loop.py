@@ -1,14 +1,17 @@
 """The flight in one plain Python process, without Hermes: what `flight.yaml` must give, bit for bit.
 
-    python plain_loop.py [--frames N] [--record FILE.csv]
+    python plain_loop.py [--frames N] [--record FILE.csv] [--compare FILE.csv]
 
-It prints how well the flight went. The two C modules are loaded as shared objects (`make` builds them) and
+It prints how well the flight went, and with --compare whether a recording of Hermes has the same bits; exit code 1 when
+it does not. The two C modules are loaded as shared objects (`make` builds them) and
 called through the seed ABI.
 """
 
 import argparse
+import csv
 import ctypes
 import pathlib
+import struct
 import sys
 
 from c172p import C172P
@@ -89,12 +92,56 @@ def fly(frames):
         yield signals()
 
 
+class Comparison:
+    """A recording of Hermes beside the flight, frame by frame."""
+
+    def __init__(self, file):
+        self._rows = csv.reader(file)
+        _, _, *self._names = next(self._rows)  # after frame and time
+        self._frames = 0
+        self.difference = None
+
+    def take(self, frame, values):
+        """Looks at the next frame, unless one before it differed."""
+        if self.difference:
+            return
+        row = next(self._rows, None)
+        if row is None:
+            self.difference = f"the recording ends before frame {frame}"
+            return
+        if set(self._names) != set(values):
+            self.difference = f"other signals: {', '.join(sorted(set(self._names) ^ set(values)))}"
+            return
+        number, _, *texts = row
+        differing = [name for name, text in zip(self._names, texts) if bits(float(text)) != bits(values[name])]
+        if number != str(frame):
+            self.difference = f"frame {number} where frame {frame} belongs"
+        elif len(texts) != len(self._names):
+            self.difference = f"frame {frame} has {len(texts)} values for {len(self._names)} signals"
+        elif differing:
+            self.difference = f"frame {frame}: {', '.join(differing)} differ"
+        self._frames += 1
+
+    def result(self):
+        """One line about all of it."""
+        if not self.difference and next(self._rows, None) is not None:
+            self.difference = f"the recording goes on after {self._frames} frames"
+        return self.difference or f"the same bits in {self._frames} frames of {len(self._names)} signals"
+
+
+def bits(value):
+    """By them -0.0 is not 0.0, and a NaN is itself."""
+    return struct.pack("<d", value)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--frames", type=int, default=FRAMES)
     parser.add_argument("--record", metavar="FILE.csv")
+    parser.add_argument("--compare", metavar="FILE.csv")
     options = parser.parse_args()
 
+    comparison = Comparison(open(options.compare, newline="")) if options.compare else None
     record = open(options.record, "w") if options.record else None
     worst = {"altitude": 0.0, "heading": 0.0, "airspeed": 0.0}
     gust = 0.0
@@ -105,6 +152,8 @@ def main():
                 names = sorted(values)
                 print("frame,time", *names, sep=",", file=record)
             print(frame, repr(frame / RATE_HZ), *(repr(values[name]) for name in names), sep=",", file=record)
+        if comparison:
+            comparison.take(frame, values)
         for name in worst:
             worst[name] = max(worst[name], abs(values[f"aircraft.{name}"] - values[f"autopilot.target.{name}"]))
         gust = max(gust, *(abs(values[f"wind.{name}"]) for name in WINDS))
@@ -115,7 +164,9 @@ def main():
     print(f"altitude within {worst['altitude']:.1f} m of {values['autopilot.target.altitude']:g}")
     print(f"heading within {worst['heading']:.1f} deg of {values['autopilot.target.heading']:g}")
     print(f"airspeed within {worst['airspeed']:.1f} m/s of {values['autopilot.target.airspeed']:g}")
-    return 0
+    if comparison:
+        print(comparison.result())
+    return 1 if comparison and comparison.difference else 0
 
 
 if __name__ == "__main__":

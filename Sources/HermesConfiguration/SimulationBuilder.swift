@@ -31,7 +31,8 @@ struct SimulationBuilder {
             name: draft.name.value, kind: draft.kind ?? .process, program: resolved(draft.program) ?? "",
             arguments: draft.arguments, environment: draft.environment.map { ($0.name.value, $0.value) },
             workingDirectory: resolved(draft.workingDirectory), configuration: resolved(draft.configuration),
-            host: draft.host?.value, rateHz: draft.rateHz?.value, stepTimeoutSeconds: draft.stepTimeoutSeconds,
+            files: draft.files.compactMap(resolved), host: draft.host?.value, rateHz: draft.rateHz?.value,
+            stepTimeoutSeconds: draft.stepTimeoutSeconds,
             signals: draft.signals, location: findings.location(draft.name.mark),
             rateLocation: draft.rateHz.map { findings.location($0.mark) })
     }

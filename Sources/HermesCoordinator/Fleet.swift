@@ -22,6 +22,8 @@ public final class Fleet: NodeSession, @unchecked Sendable {
         public var warning: @Sendable (_ text: String) -> Void
         /// What people may like to know while the hosts come together.
         public var note: @Sendable (_ text: String) -> Void
+        /// Told what each host is, as it is met.
+        public var welcomed: @Sendable (_ host: String, _ welcome: Welcome) -> Void = { _, _ in }
 
         public init(
             keys: CurveKeys?, graceSeconds: Double, livenessSeconds: Double, grant: UInt64?,
@@ -57,6 +59,8 @@ public final class Fleet: NodeSession, @unchecked Sendable {
     private let isEnding = Atomic<Bool>(false)
     private let states: Mutex<[ModuleState]>
     private var openHosts: Set<Int> = []
+    /// Hosts whose node has begun this run.
+    private var begunHosts: Set<Int> = []
     private var hasStaged = false
     /// Under way or completed last.
     private var frame: UInt64 = 0
@@ -94,8 +98,10 @@ public final class Fleet: NodeSession, @unchecked Sendable {
         let wrong = directory.unreachable()
         if !wrong.isEmpty { throw ConfigurationError(wrong) }
         try meet()
+        let files = StaleFiles(simulation, directory.hosts, control!)
         let opened = try openRuns()
         try setUp(opened)
+        files.report(settings.warning)
         return try launchModules()
     }
 
@@ -119,6 +125,7 @@ public final class Fleet: NodeSession, @unchecked Sendable {
                 throw RunFailure(.protocolError, host: directory.name(index + 1), cause: "its welcome can't be read")
             }
             try check(welcome, host: index + 1, asked: asked)
+            settings.welcomed(directory.name(index + 1), welcome)
         }
     }
 
@@ -185,6 +192,7 @@ public final class Fleet: NodeSession, @unchecked Sendable {
                 throw RunFailure(
                     .protocolError, host: directory.name(index + 1), cause: "its answer to open can't be read")
             }
+            begunHosts.insert(index + 1)
             return opened
         }
     }
@@ -510,10 +518,27 @@ public final class Fleet: NodeSession, @unchecked Sendable {
         if let watching { pthread_join(watching, nil) }
         desk.remove()
         link?.close(lingers: false)
+        awaitLastLines()
         control?.close()
         linkContext.close()
         controlContext.close()
     }
+
+    /// A node says that the run is over there, and before that what modules printed last. Waited for as long as something
+    /// comes, within reason.
+    private func awaitLastLines() {
+        let limit = deadline(after: 10)
+        var heard = heardLines.load(ordering: .relaxed), quietLimit = deadline(after: 0.5)
+        while !begunHosts.isSubset(of: silentHosts.withLock { $0 }), monotonicNow() < min(limit, quietLimit) {
+            usleep(500)
+            let now = heardLines.load(ordering: .relaxed)
+            if now != heard { quietLimit = deadline(after: 0.5) }
+            heard = now
+        }
+    }
+    private let heardLines = Atomic<Int>(0)
+    /// Hosts whose node has said all of this run, or is lost.
+    private let silentHosts = Mutex<Set<Int>>([])
 
     // MARK: Words
 
@@ -579,18 +604,22 @@ public final class Fleet: NodeSession, @unchecked Sendable {
     }
 
     /// A word nobody waited for: the only one there is says that a host has failed.
-    private func hear(
-        _ header: FrameHeader, _ payload: UnsafeRawBufferPointer, from host: Int, confirms: Bool = true
-    ) throws {
-        guard header.kind == .control, let message = ControlMessage(payload) else { return }
-        if message.say == "failed", var failure = message.body(RunFailure.self) {
-            failure.host = failure.host ?? directory.name(host)
-            openHosts.remove(host)
-            if let index = simulation.modules.firstIndex(where: { $0.name == failure.module }) {
-                states.withLock { $0[index] = .error }
-            }
-            throw confirms ? try confirm(failure) : failure
+    private func hear(_ header: FrameHeader, _ payload: UnsafeRawBufferPointer, from host: Int) throws {
+        guard header.kind == .control, let failure = failure(in: payload, from: host) else { return }
+        throw failure.code == .lost && failure.peer != nil ? try rootOf(failure) : failure
+    }
+
+    /// What a host says that has failed; nil for any other word.
+    private func failure(in payload: UnsafeRawBufferPointer, from host: Int) -> RunFailure? {
+        guard let message = ControlMessage(payload), message.say == "failed",
+            var failure = message.body(RunFailure.self)
+        else { return nil }
+        failure.host = failure.host ?? directory.name(host)
+        openHosts.remove(host)
+        if let index = simulation.modules.firstIndex(where: { $0.name == failure.module }) {
+            states.withLock { $0[index] = .error }
         }
+        return failure
     }
 
     /// Does the desk's part; a host that fails meanwhile interrupts it, and is what is reported.
@@ -619,19 +648,33 @@ public final class Fleet: NodeSession, @unchecked Sendable {
     /// How long the cause of a broken link may take to come.
     private static let wordsNanoseconds: UInt64 = 60_000_000
 
-    /// A host has lost its link to another. Is the other one lost here too, that is what to say; else the cable between them.
-    private func confirm(_ failure: RunFailure) throws -> RunFailure {
-        guard failure.code == .lost, let peer = failure.peer else { return failure }
+    /// Hosts have lost links to others, and end; so others lose theirs to them. To blame is what is no consequence: a
+    /// failure of another kind, or else the host that somebody lost and that says nothing itself. If that one is not lost
+    /// here, it is the cable between the two.
+    private func rootOf(_ report: RunFailure) throws -> RunFailure {
+        var reports = [report]
         let limit = deadline(after: settings.livenessSeconds * 0.2)
+        func suspects() -> [RunFailure] {
+            reports.filter { each in !reports.contains { $0.host == each.peer } }
+        }
         while monotonicNow() < limit {
-            if let loss = loss.withLock({ $0 }), loss.host == peer { return try hostFailure() ?? failure }
-            if let (host, header, payload) = try link?.nextWord(until: monotonicNow() + 5_000_000, heedsAlarm: false),
-                host != directory.index(failure.host ?? "")
-            {
-                try hear(header, payload, from: host, confirms: false)
+            if let loss = loss.withLock({ $0 }), suspects().contains(where: { $0.peer == loss.host }) {
+                return try hostFailure() ?? report
+            }
+            guard let word = try link?.nextWord(until: monotonicNow() + 5_000_000, heedsAlarm: false) else { continue }
+            if word.header.kind == .done {
+                try take(word)
+            } else if let failure = failure(in: word.payload, from: word.peer) {
+                guard failure.code == .lost, failure.peer != nil else { return failure }
+                reports.append(failure)
             }
         }
-        return failure
+        for suspect in suspects() where goneHosts.withLock({ $0.contains(directory.index(suspect.peer!)) }) {
+            return RunFailure(
+                .lost, host: suspect.peer, frame: suspect.frame,
+                cause: "lost: the host or its node is down, or the network between")
+        }
+        return suspects().first ?? report
     }
     /// The node has said what became of the lost host's process, or is lost itself.
     private let isDetailed = Atomic<Bool>(false)
@@ -682,6 +725,7 @@ public final class Fleet: NodeSession, @unchecked Sendable {
     // MARK: On other threads
 
     private func lose(_ host: Int, _ what: String, isNode: Bool) {
+        if isNode { silentHosts.withLock { _ = $0.insert(host) } }
         goneHosts.withLock { _ = $0.insert(host) }
         if isEnding.load(ordering: .relaxed) { return }
         let failure = RunFailure(
@@ -697,6 +741,7 @@ public final class Fleet: NodeSession, @unchecked Sendable {
         switch message.say {
         case "line":
             guard let line = message.body(SaidLine.self), line.run == run else { return }
+            heardLines.add(1, ordering: .relaxed)
             if let module = line.module {
                 settings.moduleLine(directory.name(host), module, line.text)
             } else {
@@ -704,6 +749,7 @@ public final class Fleet: NodeSession, @unchecked Sendable {
             }
         case "gone":
             guard let gone = message.body(GoneRun.self), gone.run == run else { return }
+            silentHosts.withLock { _ = $0.insert(host) }
             goneHosts.withLock { _ = $0.insert(host) }
             guard !isEnding.load(ordering: .relaxed), let cause = gone.cause else { return }
             loss.withLock { loss in

@@ -60,6 +60,8 @@ public struct Module: Sendable {
     public var workingDirectory: String?
     /// The module's own configuration file. Absolute for desk modules.
     public var configuration: String?
+    /// Files and folders it reads besides. Absolute for desk modules.
+    public var files: [String]
     /// Nil: the desk.
     public var host: String?
     /// Steps per simulated second; nil: the base rate.
@@ -75,7 +77,8 @@ public struct Module: Sendable {
     public init(
         name: String, kind: Kind, program: String, arguments: [String] = [],
         environment: [(name: String, value: String)] = [], workingDirectory: String? = nil,
-        configuration: String? = nil, host: String? = nil, rateHz: Double? = nil, stepTimeoutSeconds: Double? = nil,
+        configuration: String? = nil, files: [String] = [], host: String? = nil, rateHz: Double? = nil,
+        stepTimeoutSeconds: Double? = nil,
         signals: [SignalSettings] = [], location: SourceLocation, rateLocation: SourceLocation? = nil
     ) {
         self.name = name
@@ -85,6 +88,7 @@ public struct Module: Sendable {
         self.environment = environment
         self.workingDirectory = workingDirectory
         self.configuration = configuration
+        self.files = files
         self.host = host
         self.rateHz = rateHz
         self.stepTimeoutSeconds = stepTimeoutSeconds

@@ -1,16 +1,20 @@
+import Glibc
+
 /// Cuts a module's output into lines; a line that never ends is cut where it becomes unreasonable.
 struct LineSplitter {
     private var partial: [UInt8] = []
     private static let longest = 1 << 16
 
     mutating func append(_ bytes: UnsafeRawBufferPointer, _ emit: (String) -> Void) {
-        for byte in bytes {
-            if byte == UInt8(ascii: "\n") {
-                flush(emit)
-            } else {
-                partial.append(byte)
-                if partial.count >= Self.longest { flush(emit) }
-            }
+        var begin = 0
+        while begin < bytes.count {
+            let start = bytes.baseAddress! + begin
+            let most = min(bytes.count - begin, Self.longest - partial.count)
+            let end = memchr(start, Int32(UInt8(ascii: "\n")), most)
+            let length = end.map { UnsafeRawPointer($0) - start } ?? most
+            partial.append(contentsOf: UnsafeRawBufferPointer(start: start, count: length))
+            begin += length + (end == nil ? 0 : 1)
+            if end != nil || partial.count >= Self.longest { flush(emit) }
         }
     }
 

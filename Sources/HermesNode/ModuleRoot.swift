@@ -3,7 +3,7 @@ import Glibc
 import HermesProtocol
 
 /// The one folder a node starts modules from.
-public final class ModuleRoot {
+public final class ModuleRoot: Sendable {
     public let path: String
     public let descriptor: Int32
 

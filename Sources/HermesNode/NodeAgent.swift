@@ -45,6 +45,11 @@ public final class NodeAgent {
         let name: String
         let id: UInt64
         let owner: NodeListener.Caller
+        /// What its configuration calls this host.
+        let host: String
+        /// Of what its modules printed, since it was told last.
+        var droppedLines = 0
+        var notice: SaidLine { ModuleLines.notice(droppedLines, host: host, run: id) }
         /// The number of the question that opened it, until it is answered.
         var question: Int?
         var ending: String?
@@ -65,7 +70,11 @@ public final class NodeAgent {
     private let listener: NodeListener
     private let log: NodeLog
     private let notifier = ServiceNotifier()
+    private let errands: Errands
     private var runs: [Run] = []
+    private let outbox: Outbox
+    /// Heard before something else has its turn.
+    private static let messagesInTurn = 64
     private var rubbishTold = 0
     private var oldCoordinators = Tally()
 
@@ -73,7 +82,15 @@ public final class NodeAgent {
     public init(_ settings: Settings, log: NodeLog) throws {
         self.settings = settings
         self.log = log
-        root = try ModuleRoot(settings.root)
+        let root = try ModuleRoot(settings.root)
+        self.root = root
+        errands = Errands(
+            files: ModuleFiles(root: root, allowsPush: settings.allowsPush, log: log),
+            findings: {
+                let ports = settings.endpoint.hasPrefix("tcp://") ? [PortChecks.runs(settings.ports)] : []
+                return Checkup.findings(program: "hermes-node") + ports
+                    + ModuleRootChecks.findings(of: root, allowsPush: settings.allowsPush)
+            })
         if settings.keys != nil {
             let accepts = settings.accepts
             let refused = RefusedCallers()
@@ -98,6 +115,7 @@ public final class NodeAgent {
             throw RunFailure(
                 .refused, cause: "\(settings.endpoint) is no address of this machine; give one of its own, in numbers")
         }
+        outbox = Outbox(listener)
     }
 
     /// Until SIGINT or SIGTERM; then every run's modules are terminated.
@@ -109,12 +127,15 @@ public final class NodeAgent {
                 + "modules beneath \(root.path), \(settings.keys == nil ? "without keys" : "with keys")")
         notifier.tell("READY=1\nSTATUS=\(status)")
         while true {
-            let descriptors = [signals] + runs.filter { !$0.isGone }.map(\.process.channel.descriptor)
+            let descriptors =
+                [signals, errands.descriptor] + runs.filter { !$0.isGone }.map(\.process.channel.descriptor)
             let ready = listener.sleep(watching: descriptors, milliseconds: pause)
             notifier.feedWatchdog()
             if ready.contains(signals) { break }
             for index in runs.indices where ready.contains(runs[index].process.channel.descriptor) { hear(index) }
-            for _ in 0..<Self.mostAtOnce {
+            outbox.retry()
+            for (answer, caller) in errands.takeAnswers() { outbox.send(answer, to: caller) }
+            for _ in 0..<Self.messagesInTurn {
                 guard let (caller, message) = listener.next() else { break }
                 answer(message, caller)
             }
@@ -132,7 +153,7 @@ public final class NodeAgent {
 
     /// Milliseconds to the next thing that is due by itself; -1 for never.
     private var pause: Int {
-        if runs.contains(where: \.isGone) { return 5 }
+        if runs.contains(where: \.isGone) || !outbox.isEmpty { return 5 }
         if runs.contains(where: { $0.limit != nil }) { return 100 }
         return notifier.watchdogMilliseconds ?? -1
     }
@@ -149,9 +170,11 @@ public final class NodeAgent {
         while !runs.isEmpty && monotonicNow() < limit {
             _ = listener.sleep(watching: runs.filter { !$0.isGone }.map(\.process.channel.descriptor), milliseconds: 20)
             for index in runs.indices where !runs[index].isGone { hear(index) }
+            outbox.retry()
             endFrozen()
             reap()
         }
+        errands.close()
         listener.close()
         context.close()
         log.note("ended")
@@ -172,20 +195,25 @@ public final class NodeAgent {
         do {
             switch message.say {
             case "hello": try welcome(message, caller)
+            case "ping":
+                let pong = Pong(clockNanoseconds: ThisMachine.clockNanoseconds)
+                outbox.send(try ControlMessage("pong", id: message.id, pong), to: caller)
+            case let question where Errands.questions.contains(question):
+                try errands.add(message, from: caller)
             case "open": try open(message, caller)
             case "end":
                 guard let body = message.body(EndRun.self) else { break }
                 let known = runs.indices.filter { runs[$0].id == body.run }
                 for index in known { end(index, cause: body.cause) }
                 // One that was refused or is over: the coordinator need not wait for it.
-                if known.isEmpty { tell(caller, "gone", GoneRun(run: body.run, cause: nil)) }
+                if known.isEmpty { outbox.tell("gone", GoneRun(run: body.run, cause: nil), to: caller) }
             default:
                 throw Refused("this node, version \(settings.version), does not know '\(message.say)'; upgrade it")
             }
         } catch {
             guard message.id != 0 else { return }
             let refused = error as? Refused ?? Refused("\(error)")
-            if let reply = try? ControlMessage("refused", id: message.id, refused) { listener.send(reply, to: caller) }
+            if let reply = try? ControlMessage("refused", id: message.id, refused) { outbox.send(reply, to: caller) }
         }
     }
 
@@ -200,7 +228,7 @@ public final class NodeAgent {
                 "a coordinator of version \(hello.version) is too old for this node; upgrade it\(oldCoordinators.times)"
             )
         }
-        listener.send(try ControlMessage("welcome", id: message.id, welcome), to: caller)
+        outbox.send(try ControlMessage("welcome", id: message.id, welcome), to: caller)
     }
 
     private func open(_ message: ControlMessage, _ caller: NodeListener.Caller) throws {
@@ -231,7 +259,9 @@ public final class NodeAgent {
                 lastPort: settings.ports.upperBound, path: path(open), allowsInproc: settings.allowsInproc,
                 pythonPath: settings.pythonPath, library: settings.library))
         runs.append(
-            Run(process: process, name: open.simulation, id: open.run, owner: caller, question: message.id))
+            Run(
+                process: process, name: open.simulation, id: open.run, owner: caller, host: open.host,
+                question: message.id))
         notifier.tell("STATUS=\(status)")
     }
 
@@ -286,7 +316,7 @@ public final class NodeAgent {
             case "line":
                 guard let line = message.body(SaidLine.self) else { continue }
                 log.detail("\(run.name)\(line.module.map { ".\($0)" } ?? ""): \(line.text)")
-                tell(run.owner, "line", line)
+                if line.module == nil { outbox.tell("line", line, to: run.owner) } else { pass(line, of: index) }
             case "ending":
                 guard let why = message.body(Refused.self) else { continue }
                 runs[index].ending = why.cause
@@ -295,7 +325,7 @@ public final class NodeAgent {
                 guard let failure = message.body(RunFailure.self) else { continue }
                 log.note("\(run.name): \(failure)")
                 runs[index].ending = failure.description
-                tell(run.owner, "stuck", failure)
+                outbox.tell("stuck", failure, to: run.owner)
             default: continue
             }
         }
@@ -319,12 +349,17 @@ public final class NodeAgent {
         guard let question = runs[index].question, let message = try? ControlMessage(say, id: question, body) else {
             return
         }
-        listener.send(message, to: runs[index].owner)
+        outbox.send(message, to: runs[index].owner)
         runs[index].question = nil
     }
 
-    private func tell<Body: Codable>(_ caller: NodeListener.Caller, _ say: String, _ body: Body) {
-        if let message = try? ControlMessage(say, body) { listener.send(message, to: caller) }
+    /// What a module printed: dropped, and counted, where the coordinator does not take it fast enough.
+    private func pass(_ line: SaidLine, of index: Int) {
+        let run = runs[index]
+        if run.droppedLines > 0, outbox.offer("line", run.notice, to: run.owner) {
+            runs[index].droppedLines = 0
+        }
+        if runs[index].droppedLines > 0 || !outbox.offer("line", line, to: run.owner) { runs[index].droppedLines += 1 }
     }
 
     private static func words(of status: Int32) -> String {
@@ -341,11 +376,12 @@ public final class NodeAgent {
                 let message = try? ControlMessage(
                     "refused", id: run.question!, Refused("can't begin a run: \(cause ?? "")"))
             {
-                listener.send(message, to: run.owner)
+                outbox.send(message, to: run.owner)
             }
             log.note("\(run.name): the run is over\(cause.map { ": \($0)" } ?? "")")
-            tell(run.owner, "gone", GoneRun(run: run.id, cause: cause))
-            notifier.tell("STATUS=\(status == 0 ? self.status : self.status)")
+            if run.droppedLines > 0 { outbox.tell("line", run.notice, to: run.owner) }
+            outbox.tell("gone", GoneRun(run: run.id, cause: cause), to: run.owner)
+            notifier.tell("STATUS=\(self.status)")
             // What a process that was killed left behind.
             if status != 0 { RunFolder.sweep() }
         }

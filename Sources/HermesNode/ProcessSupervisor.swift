@@ -169,15 +169,8 @@ final class ProcessSupervisor: @unchecked Sendable {
 
     /// The number of bytes read: 0 at the end of the stream, nil when there is nothing now.
     private func readOutput(_ index: Int, isError: Bool) -> Int? {
-        let emit = { (line: String) in
-            if isError {
-                self.records.with { records in
-                    records[index].lastLines.append(line)
-                    if records[index].lastLines.count > Self.keptLines { records[index].lastLines.removeFirst() }
-                }
-            }
-            self.onLine(self.processes[index].module.name, line)
-        }
+        var lines: [String] = []
+        let emit = { (line: String) in lines.append(line) }
         let descriptor = isError ? processes[index].errors : processes[index].output
         let count = read(descriptor) { bytes in
             if isError {
@@ -189,6 +182,13 @@ final class ProcessSupervisor: @unchecked Sendable {
         if count == 0 {
             if isError { splitters[index].errors.finish(emit) } else { splitters[index].output.finish(emit) }
         }
+        if lines.isEmpty { return count }
+        if isError {
+            records.with {
+                $0[index].lastLines = ($0[index].lastLines + lines.suffix(Self.keptLines)).suffix(Self.keptLines)
+            }
+        }
+        for line in lines { onLine(processes[index].module.name, line) }
         return count
     }
 

@@ -17,6 +17,7 @@ final class RunService: @unchecked Sendable {
     let opened: OpenedRun
     private let order: WorkerOrder
     private let channel: LineChannel
+    private let lines: ModuleLines
     private let folder: RunFolder
     private let context: MessageContext
     private let link: RunLink
@@ -49,6 +50,7 @@ final class RunService: @unchecked Sendable {
     init(_ order: WorkerOrder, channel: LineChannel, keeper processKeeper: inout keeper) throws {
         self.order = order
         self.channel = channel
+        lines = ModuleLines(run: order.open.run, host: order.open.host, channel: channel)
         let open = order.open
         folder = try RunFolder(name: "\(open.simulation).\(open.host)", host: open.host)
         self.processKeeper = processKeeper
@@ -126,6 +128,7 @@ final class RunService: @unchecked Sendable {
         link.close(lingers: true)
         context.close()
         if let path = order.path { unlink(path) }
+        lines.finish()
     }
 
     /// Until the run is over: the node says `end`, or is gone.
@@ -344,7 +347,7 @@ final class RunService: @unchecked Sendable {
     private func launch(_ wanted: LaunchModules) throws -> [Announcement] {
         let simulation = try LaunchOrder.simulation(
             wanted, named: folder.name, root: ModuleRoot(order.root), allowsInproc: order.allowsInproc)
-        let run = order.open.run, channel = channel, host = order.open.host
+        let run = order.open.run, channel = channel, lines = lines, host = order.open.host
         let node = EmbeddedNode(
             simulation, hostName: host,
             settings: LaunchSettings(
@@ -352,7 +355,7 @@ final class RunService: @unchecked Sendable {
                 library: order.library),
             folder: folder, keeper: processKeeper, alarm: alarm,
             reporter: EmbeddedNode.Reporter(
-                moduleLine: { channel.say("line", SaidLine(run: run, module: $0, text: $1)) },
+                moduleLine: { lines.say($0, $1) },
                 warning: { channel.say("line", SaidLine(run: run, module: nil, text: $0)) },
                 stuck: { failure in
                     channel.say("stuck", failure)

@@ -28,8 +28,10 @@ public struct ControlMessage: Sendable {
         version = protocolVersion
         self.id = id
         self.say = say
-        bytes = Array(
-            try JSONEncoder().encode(Whole(hermes: protocolVersion, id: id, say: say, body: body)))
+        let encoder = JSONEncoder()
+        // Base64 is full of them.
+        encoder.outputFormatting = .withoutEscapingSlashes
+        bytes = Array(try encoder.encode(Whole(hermes: protocolVersion, id: id, say: say, body: body)))
     }
 
     public init(_ say: String, id: Int = 0) throws { try self.init(say, id: id, Nothing()) }

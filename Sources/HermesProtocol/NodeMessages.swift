@@ -45,6 +45,13 @@ public struct Welcome: Codable, Sendable {
     }
 }
 
+/// `pong`: the answer to `ping`, given at once.
+public struct Pong: Codable, Sendable {
+    /// The node's wall clock, nanoseconds since 1970.
+    public var clockNanoseconds: Int
+    public init(clockNanoseconds: Int) { self.clockNanoseconds = clockNanoseconds }
+}
+
 /// What decides whether the same module computes the same bits on two machines.
 public struct Machine: Codable, Sendable, Equatable {
     public var architecture: String

@@ -30,10 +30,13 @@ public final class NodeControl: @unchecked Sendable {
         let node: Node
         let socket: Socket
         let events: ConnectionEvents
+        /// The node has a key and this side none: it is not spoken to.
+        let lacksKey: Bool
     }
     /// What has been seen of a node.
     private struct Standing {
-        var answers: [Int: ControlMessage] = [:]
+        /// By the number of the question: nil until it has come. What nobody asked is not kept.
+        var answers: [Int: ControlMessage?] = [:]
         var isConnected = false
         var wasConnected = false
         var isRefused = false
@@ -53,26 +56,32 @@ public final class NodeControl: @unchecked Sendable {
     private let onUnasked: @Sendable (_ node: Int, _ message: ControlMessage) -> Void
     private let onLost: @Sendable (_ node: Int) -> Void
     private let number = SerialNumber()
-    private let hasKeys: Bool
+    /// Whether nodes that nobody has started yet are waited for.
+    private let waitsForNodes: Bool
     private var thread = pthread_t()
 
     /// So many handshakes in a row don't fail by chance.
     private static let enoughHandshakes = 3
+    /// Messages of a node that may wait here.
+    private static let mostWaiting: Int32 = 500
+    private static let messagesInTurn = 100
     /// Bytes of the longest message a node may send.
     public static let longestMessage: Int64 = 64 << 20
 
     /// - Parameters:
     ///   - keys: the coordinator's own pair, where a node has a public key.
+    ///   - waitsForNodes: false: where nobody listens, that is the answer.
     ///   - onUnasked: what a node says of itself, on this object's thread.
     ///   - onLost: a node that had been connected no longer is, on this object's thread.
     public init(
         _ context: MessageContext, _ nodes: [Node], keys: CurveKeys?, livenessSeconds: Double,
+        waitsForNodes: Bool = true,
         onUnasked: @escaping @Sendable (Int, ControlMessage) -> Void = { _, _ in },
         onLost: @escaping @Sendable (Int) -> Void = { _ in }
     ) throws {
         self.onUnasked = onUnasked
         self.onLost = onLost
-        hasKeys = keys != nil
+        self.waitsForNodes = waitsForNodes
         connections = try nodes.map { node in
             let socket = try Socket(context, ZMQ_DEALER)
             if let key = node.publicKey, let keys {
@@ -82,11 +91,14 @@ public final class NodeControl: @unchecked Sendable {
             }
             socket.set(ZMQ_IPV6, 1)
             socket.set(ZMQ_LINGER, 200)
+            socket.set(ZMQ_RCVHWM, Self.mostWaiting)
             socket.set(ZMQ_RECONNECT_IVL, 50)
             socket.set(ZMQ_RECONNECT_IVL_MAX, 500)
             socket.setWide(ZMQ_MAXMSGSIZE, Self.longestMessage)
             socket.watchLiveness(limitSeconds: livenessSeconds)
-            return Connection(node: node, socket: socket, events: try ConnectionEvents(of: socket, in: context))
+            return Connection(
+                node: node, socket: socket, events: try ConnectionEvents(of: socket, in: context),
+                lacksKey: node.publicKey != nil && keys == nil)
         }
         state = Monitor(State(standings: nodes.map { _ in Standing() }))
         var ends: [Int32] = [-1, -1]
@@ -96,7 +108,9 @@ public final class NodeControl: @unchecked Sendable {
             _ = fcntl(end, F_SETFL, O_NONBLOCK)
         }
         bell = (ends[0], ends[1])
-        for connection in connections { try connection.socket.connect(connection.node.endpoint) }
+        for connection in connections where !connection.lacksKey {
+            try connection.socket.connect(connection.node.endpoint)
+        }
         pthread_create(
             &thread, nil,
             { this in
@@ -133,6 +147,7 @@ public final class NodeControl: @unchecked Sendable {
 
     public func ask<Body: Codable>(_ node: Int, _ say: String, _ body: Body) throws -> Question {
         let id = number.next()
+        state.with { $0.standings[node].answers[id] = .some(nil) }
         post(node, try ControlMessage(say, id: id, body))
         return Question(node: node, id: id)
     }
@@ -141,16 +156,19 @@ public final class NodeControl: @unchecked Sendable {
     /// - Throws: `NoAnswer` with what is known of the node, at the deadline (CLOCK_MONOTONIC nanoseconds) or when it is
     ///   certain that none will come; `Refused` when the node says no.
     public func answer(to question: Question, until deadline: UInt64) throws -> ControlMessage {
+        defer { state.with { $0.standings[question.node].answers[question.id] = nil } }
+        let lacksKey = connections[question.node].lacksKey
         enum Outcome { case message(ControlMessage), hopeless }
         let outcome = state.wait(until: deadline) { state -> Outcome? in
-            if let message = state.standings[question.node].answers.removeValue(forKey: question.id) {
+            if case .some(.some(let message)) = state.standings[question.node].answers[question.id] {
                 return .message(message)
             }
             let standing = state.standings[question.node]
             let isHopeless =
-                state.isOver || state.isAbandoned || standing.isRefused
+                state.isOver || state.isAbandoned || lacksKey || standing.isRefused
                 || standing.failedHandshakes >= Self.enoughHandshakes
                 || standing.wasConnected && !standing.isConnected
+                || !waitsForNodes && !standing.wasConnected && standing.retries >= 3
             return isHopeless ? .hopeless : nil
         }
         guard case .message(let message) = outcome else {
@@ -166,6 +184,9 @@ public final class NodeControl: @unchecked Sendable {
     private func cause(_ node: Int) -> String {
         let standing = state.with { $0.standings[node] }
         let endpoint = connections[node].node.endpoint
+        if connections[node].lacksKey {
+            return "it has a key, so this side needs one: --key FILE, made by `hermes keygen`"
+        }
         if standing.isRefused {
             return "the node at \(endpoint) does not accept this key; add its public key to the node's --accept"
         }
@@ -202,7 +223,11 @@ public final class NodeControl: @unchecked Sendable {
             sendOutgoing()
             for index in connections.indices {
                 takeEvents(index)
-                while let parts = connections[index].socket.receive() { take(parts.last ?? [], from: index) }
+                // A few at a time: one that says a lot keeps nobody else from being heard.
+                for _ in 0..<Self.messagesInTurn {
+                    guard let parts = connections[index].socket.receive() else { break }
+                    take(parts.last ?? [], from: index)
+                }
             }
         }
         sendOutgoing()
@@ -219,7 +244,10 @@ public final class NodeControl: @unchecked Sendable {
     private func take(_ bytes: [UInt8], from node: Int) {
         guard let message = bytes.withUnsafeBytes({ ControlMessage($0) }) else { return }
         if message.id == 0 { return onUnasked(node, message) }
-        state.with { $0.standings[node].answers[message.id] = message }
+        state.with { state in
+            guard state.standings[node].answers[message.id] != nil else { return }
+            state.standings[node].answers[message.id] = .some(message)
+        }
     }
 
     private func takeEvents(_ node: Int) {

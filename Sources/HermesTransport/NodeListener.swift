@@ -17,7 +17,9 @@ public final class NodeListener {
     /// Bytes of the longest message somebody may send: a piece of a file is the longest there is, a million bytes in base64.
     public static let longestMessage: Int64 = 2 << 20
     /// Messages of one caller that may wait to be read; it waits with the rest.
-    private static let mostWaiting: Int32 = 16
+    private static let mostUnread: Int32 = 16
+    /// Messages that may wait for one caller.
+    private static let mostWaiting: Int32 = 500
     /// Bytes from which on a message's memory is worth giving back.
     private static let bulk = 1 << 16
     private var hasReadBulk = false
@@ -32,7 +34,10 @@ public final class NodeListener {
             socket.set(ZMQ_CURVE_SECRETKEY, text: keys.secretKey)
         }
         socket.setWide(ZMQ_MAXMSGSIZE, Self.longestMessage)
-        socket.set(ZMQ_RCVHWM, Self.mostWaiting)
+        // Whoever does not take its messages is told of, not passed over; what one may leave lying is bounded.
+        socket.set(ZMQ_ROUTER_MANDATORY, 1)
+        socket.set(ZMQ_SNDHWM, Self.mostWaiting)
+        socket.set(ZMQ_RCVHWM, Self.mostUnread)
         socket.set(ZMQ_IPV6, 1)
         socket.set(ZMQ_LINGER, 200)
         socket.set(ZMQ_HEARTBEAT_IVL, 1000)
@@ -74,6 +79,8 @@ public final class NodeListener {
         return nil
     }
 
-    /// Answers; a caller that is gone is not missed.
-    public func send(_ message: ControlMessage, to caller: Caller) { socket.send([caller.name, message.encoded]) }
+    /// False when too much waits for this caller already. One that is gone is not missed.
+    public func send(_ message: ControlMessage, to caller: Caller) -> Bool {
+        socket.send([caller.name, message.encoded]) || zmq_errno() != EAGAIN
+    }
 }

@@ -17,7 +17,7 @@ struct Hermes: ParsableCommand {
             Run.self, Validate.self, PlanCommand.self, Verify.self, ListSignals.self, Status.self, Get.self,
             SetValues.self,
             Pause.self, Resume.self,
-            Step.self, Mode.self, Reset.self, Stop.self, New.self, Doctor.self,
+            Step.self, Mode.self, Reset.self, Stop.self, Nodes.self, Push.self, Keygen.self, Doctor.self, New.self,
         ]
     )
 

@@ -233,6 +233,14 @@ def run(desk):
     return desk.run
 
 
+@pytest.fixture
+def nodes(desk):
+    """Nodes on loopback, started with `nodes.start("bench")`; see nodes.py."""
+    from nodes import Nodes  # which needs this file
+    with Nodes(desk) as nodes:
+        yield nodes
+
+
 def segment_words(name):
     """(state, frame) of a simulation's segment by include/hermes/segment.h, or None while there is none."""
     try:

@@ -25,6 +25,11 @@ MESSAGES = [
     ("open", {"simulation": "fuzz", "host": "a", "index": 1, "participants": 2, "run": 77, "livenessSeconds": 2.0,
               "security": {"token": TOKEN}, "mirrorAddress": "tcp://127.0.0.1:1"}),
     ("end", {"run": 77, "cause": "the fuzzer said so"}),
+    ("ping", {}),
+    ("checkup", {}),
+    ("hashes", {"paths": ["formula", "none", "../x"]}),
+    ("put", {"upload": 7, "path": "fuzz/x", "offset": 0, "total": 4, "isExecutable": False, "bytes": "Zg==", "hash": "0" * 64}),
+    ("folder", {"path": "fuzz/folder"}),
 ]
 RUN_MESSAGES = [
     ("setup", {"peers": []}),

@@ -66,7 +66,7 @@ class Link:
         for option, value in [
             (zmq.ROUTING_ID, self.names[index]), (zmq.ROUTER_MANDATORY, 1), (zmq.LINGER, 500), (zmq.MAXMSGSIZE, LONGEST),
             (zmq.SNDHWM, 0), (zmq.RCVHWM, 0), (zmq.IPV6, 1), (zmq.RECONNECT_IVL, -1), (zmq.HANDSHAKE_IVL, 5000),
-            (zmq.HEARTBEAT_IVL, int(max(liveness, 0.1) * 200)), (zmq.HEARTBEAT_TIMEOUT, int(max(liveness, 0.1) * 600)),
+            (zmq.HEARTBEAT_IVL, int(max(liveness, 0.1) * 50)), (zmq.HEARTBEAT_TIMEOUT, int(max(liveness, 0.1) * 850)),
         ]:
             self.socket.setsockopt(option, value)
         self.events = self.socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
@@ -371,7 +371,8 @@ class Node:
         elif say == "end":
             if body["run"] in self.runs:
                 self.runs[body["run"]].end()
-            return
+                return
+            reply = control("gone", {"run": body["run"]})
         else:
             reply = control("refused", {"cause": f"this node does not know {say}"}, number)
         self.socket.send_multipart([caller, reply])

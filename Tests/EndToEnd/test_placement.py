@@ -1,6 +1,6 @@
 """Random simulations on one to five hosts against the model of one host: placement changes nothing.
 
-HERMES_PLACEMENT_CASES  how many (default 30)
+HERMES_PLACEMENT_CASES  how many (default 60)
 HERMES_PROPERTY_SEED    the first seed (default 1); a failure names its own
 """
 import copy
@@ -20,7 +20,7 @@ from frame_model import Simulation, bits, parse_value
 from hosts import NODE, Keys, Node
 from random_simulations import random_simulation
 
-CASES = int(os.environ.get("HERMES_PLACEMENT_CASES", 30))
+CASES = int(os.environ.get("HERMES_PLACEMENT_CASES", 60))
 FIRST = int(os.environ.get("HERMES_PROPERTY_SEED", 1))
 
 
@@ -160,6 +160,57 @@ def test_any_placement_gives_the_same_bits(seed, desk, nodes):
         alone = desk.command("run", desk.write("alone.yaml", plain_yaml.dump(case.config)), *arguments)
         assert alone.code == 0, told(f"on one host: exit {alone.code}\n{alone.said}")
         assert summary(done)["digest"] == summary(alone)["digest"], told("another digest than on one host")
+
+
+COUNTING = "signal p i64 input = 0\nsignal count i64 output = 0\ncount = count + 1\n"
+
+
+def counting(desk, nodes):
+    """A module on each host and one at the desk, that count frames and have a value for users to set; a wire to each from
+    the one before it, so that no host runs ahead."""
+    places = {"m0": None, **{f"m{index}": host for index, host in enumerate(nodes, 1)}}
+    config = {"version": "0.2", "name": desk.name, "hosts": {host: nodes.entry(host) for host in nodes}, "modules": {}}
+    case = SimpleNamespace(formulas={})
+    for module, host in places.items():
+        folder = f"./{desk.name}" if host else "."
+        config["modules"][module] = {"type": "process", "executable": f"{folder}/formula", "config": f"{folder}/{module}.formula",
+                                     **({"host": host} if host else {})}
+        case.formulas[module] = COUNTING + "signal seen i64 input = 0\n"
+    names = list(places)
+    config["wiring"] = [{"src": f"{one}.count", "dst": f"{other}.seen"} for one, other in zip(names, names[1:] + names[:1])]
+    config["execution"] = {"mode": "afap", "rate_hz": 1000}
+    lay_out(desk, config, case, nodes)
+    return desk.write("placed.yaml", plain_yaml.dump(config)), names
+
+
+def test_what_is_set_together_arrives_together(desk, nodes):
+    """On all hosts at one frame, while they run by grants of many frames; the values of each call stay until the next."""
+    config, modules = counting(desk, nodes)
+    with Running(desk, config, *nodes.arguments(nodes)) as sim:
+        sim.ready()
+        for value in range(1, 11):
+            sim.command("set", *(f"{module}.p={value}" for module in modules))
+            sim.until(lambda: sim.command("get", f"{modules[-1]}.p").stdout.strip() == str(value), f"{value} is set")
+        sim.command("stop")
+        done = sim.finish()
+    (recording,) = done.epochs
+    seen = [tuple(row[f"{module}.p"] for module in modules) for row in recording.rows]
+    assert all(len(set(values)) == 1 for values in seen)
+    changes = [values[0] for number, values in enumerate(seen) if number == 0 or values != seen[number - 1]]
+    assert changes == [str(value) for value in range(11)]
+
+
+def test_what_is_read_together_is_of_one_frame(desk, nodes):
+    config, modules = counting(desk, nodes)
+    with Running(desk, config, *nodes.arguments(nodes), record=False) as sim:
+        sim.ready()
+        frames = []
+        for _ in range(15):
+            got = json.loads(sim.command("get", *(f"{module}.count" for module in modules), "--format", "json").stdout)
+            assert set(got["values"].values()) == {got["frame"]}
+            frames.append(got["frame"])
+        assert frames == sorted(frames) and frames[0] < frames[-1]
+        sim.command("stop")
 
 
 def test_nodes_rest_after_all_that(nodes):

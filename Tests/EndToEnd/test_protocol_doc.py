@@ -1,24 +1,20 @@
 """docs/protocol.md is true: `second_implementation.py`, written from it alone, takes the place of a real node beside another and
 of a coordinator, and every message that it hears has the fields that the page gives it and no other."""
-import itertools
 import json
 import os
 import re
-import socket
+import shutil
 import struct
-import subprocess
 import time
 
 import pytest
-import zmq
-
-from conftest import HERMES, PATIENCE, REPOSITORY, Running, environ, leads_its_group, processes_of, read_recording, wait_for
+from conftest import HERE, PATIENCE, REPOSITORY, Running, environ, leads_its_group, processes_of, read_recording, wait_for
 from frame_model import Formula, FormulaModule, Simulation, bits, parse_value
+from hosts import BLOCKS, PORTS_OF_A_NODE, Keys, hosts  # noqa: F401 (a fixture)
 from plain_yaml import load
 from second_implementation import CONTROL, HEADER, MAGIC, MIRROR, STEP, Coordinator, Link, Node, groups
 
 PAGE = REPOSITORY / "docs/protocol.md"
-NODE = HERMES.with_name("hermes-node")
 KINDS = ["f64", "f32", "i64", "i32", "bool"]
 
 
@@ -96,58 +92,16 @@ def heard():
 
 # ---- Nodes --------------------------------------------------------------------------------------------------------
 
-PORTS = itertools.count(20000 + os.getpid() % 1000 * 10, 10)
+def second_node(heard, root, make_module=None, **own):
+    """A node of the second implementation."""
+    port = next(BLOCKS)
+    return Node(f"tcp://127.0.0.1:{port}", make_module or formula_maker(root), ports=range(port + 1, port + PORTS_OF_A_NODE),
+                heard=heard, **own)
 
 
-def free_ports(count=10):
-    """The first of so many neighbours, which nobody gets a second time."""
-    for first in itertools.islice(PORTS, 200):
-        sockets = []
-        try:
-            for port in range(first, first + count):
-                sockets.append(socket.socket())
-                sockets[-1].bind(("127.0.0.1", port))
-            return first
-        except OSError:
-            continue
-        finally:
-            for one in sockets:
-                one.close()
-    pytest.fail("no ports are free")
-
-
-class RealNode:
-    """A `hermes-node` of this test's own. `with RealNode(desk.folder, root) as node: ...`"""
-
-    def __init__(self, folder, root, *options, endpoint=None):
-        self.port = free_ports()
-        self.endpoint = endpoint or f"tcp://127.0.0.1:{self.port}"
-        self.log = folder / f"node-{self.port}.log"
-        ports = [] if endpoint else ["--ports", f"{self.port + 1}-{self.port + 9}"]
-        self.words = [str(NODE), "--listen", self.endpoint, "--modules", str(root), *ports, *map(str, options)]
-
-    def __enter__(self):
-        assert NODE.exists(), f"no {NODE}; build it"
-        with open(self.log, "wb") as log:
-            self.process = subprocess.Popen(self.words, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
-        wait_for(lambda: "listening on" in self.said or self.process.poll() is not None, "hermes-node listens")
-        assert self.process.poll() is None, self.said
-        return self
-
-    @property
-    def said(self):
-        return self.log.read_text(errors="replace")
-
-    def __exit__(self, kind, *_):
-        self.process.terminate()
-        try:
-            self.process.wait(PATIENCE)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-            if kind is None:
-                pytest.fail(f"hermes-node did not end on SIGTERM\n{self.said}")
-        assert kind is not None or self.process.returncode == 0, self.said
+def key_pair(keys):
+    """(public, secret) of keys in files."""
+    return keys.public.encode(), keys.path.read_text().split()[0].encode()
 
 
 class FormulaOnNode:
@@ -229,28 +183,35 @@ WIRING = """wiring:
 """
 
 
-def configuration(name, placement, hosts, frames=200):
-    """`placement`: host of each module, None for the desk. `hosts`: lines of `hosts:`, in order."""
+PLACEMENT = {"relay": "rack", "mixer": "bench", "tail": "bench"}
+"""`rack` is the second implementation, `bench` a real node; `source` is at the desk."""
+
+
+def configuration(name, entries=None, mode="afap"):
+    """`entries`: hosts with what `hosts:` says of them, in order; without, everything is at the desk."""
     def module(one):
-        host = f", host: {placement[one]}" if placement.get(one) else ""
+        host = f", host: {PLACEMENT[one]}" if entries and one in PLACEMENT else ""
         rate = ", rate_hz: 50" if one == "relay" else ""
         return f"  {one}: {{ type: process, executable: ./formula, config: ./{one}.formula{rate}{host} }}\n"
-    return (f'version: "0.2"\nname: {name}\n' + ("hosts:\n" + "".join(hosts) if hosts else "")
-            + "modules:\n" + "".join(map(module, FORMULAS)) + WIRING
-            + f"execution: {{ mode: afap, rate_hz: 100, end_time: {frames / 100}, schedule: [[source, tail], relay, mixer] }}\n")
+    hosts = "".join(f"  {host}: {entry}\n" for host, entry in (entries or {}).items())
+    return (f'version: "0.2"\nname: {name}\n' + (f"hosts:\n{hosts}" if hosts else "") + "modules:\n" + "".join(map(module, FORMULAS))
+            + WIRING + f"execution: {{ mode: {mode}, rate_hz: 100, end_time: 2, schedule: [[source, tail], relay, mixer] }}\n")
+
+
+def entry(node, key=None):
+    return f"{{ endpoint: '{node.endpoint}'" + (f", key: '{key}'" if key else "") + " }"
 
 
 @pytest.fixture
-def root(desk):
-    """Desk and nodes share one folder of modules here."""
-    desk.module("formula")
-    for name, text in FORMULAS.items():
-        desk.write(f"{name}.formula", text)
-    desk.folder.chmod(0o755)
-    return desk.folder
-
-
-PLACEMENT = {"source": None, "relay": "rack", "mixer": "bench", "tail": "bench"}
+def furnished(desk, hosts):
+    """Hosts whose module roots, and the desk's folder, have the modules."""
+    def furnish(folder):
+        shutil.copy2(desk.built(HERE / "modules" / "formula.c"), folder / "formula")
+        for name, text in FORMULAS.items():
+            (folder / f"{name}.formula").write_text(text)
+    hosts.furnish = furnish
+    furnish(desk.folder)
+    return hosts
 
 
 def digest_and_rows(desk, text, *options):
@@ -260,52 +221,42 @@ def digest_and_rows(desk, text, *options):
 
 @pytest.mark.parametrize("second_dials", [False, True], ids=["dialled", "dialling"])
 @pytest.mark.parametrize("with_keys", [False, True], ids=["plain", "curve"])
-def test_a_second_node_gives_the_same_bits_as_a_real_one(desk, root, heard, with_keys, second_dials):
-    alone = digest_and_rows(desk, configuration(desk.name, {}, []))
-    keys, node_options, run_options, own = {}, [], [], {}
+def test_a_second_node_gives_the_same_bits_as_a_real_one(desk, furnished, heard, with_keys, second_dials):
+    alone = digest_and_rows(desk, configuration(desk.name))
+    keys, options, own = {}, [], {}
     if with_keys:
-        for who in ("coordinator", "bench", "rack"):
-            keys[who] = zmq.curve_keypair()
-            secret = desk.write(f"{who}.key", keys[who][1].decode() + "\n")
-            secret.chmod(0o600)
-            desk.write(f"{who}.key.pub", keys[who][0].decode() + "\n")
-        node_options = ["--key", root / "bench.key", "--accept", root / "coordinator.key.pub"]
-        run_options = ["--key", root / "coordinator.key"]
-        own = {"keys": keys["rack"], "accepts": [keys["coordinator"][0]]}
-    port = free_ports()
-    with RealNode(root, root, *node_options) as bench, \
-            Node(f"tcp://127.0.0.1:{port}", formula_maker(root), ports=range(port + 1, port + 10), heard=heard, **own) as rack:
-        lines = {"bench": bench.endpoint, "rack": rack.endpoint}
-        hosts = [f"  {host}: {{ endpoint: '{endpoint}'" + (f", key: '{keys[host][0].decode()}'" if with_keys else "") + " }\n"
-                 for host, endpoint in lines.items()]
-        if not second_dials:
-            hosts.reverse()
-        text = configuration(desk.name, PLACEMENT, hosts)
-        for _ in range(2):
-            assert digest_and_rows(desk, text, *run_options) == alone
-        wait_for(lambda: len(rack.past) == 2 and not any(run.is_alive() for run in rack.past), "both runs are over")
-    assert all(run.link.dropped == 0 for run in rack.past)
+        keys = {who: Keys(desk.folder, who) for who in ("coordinator", "bench", "rack")}
+        options = ["--key", keys["coordinator"].path]
+        own = {"keys": key_pair(keys["rack"]), "accepts": [key_pair(keys["coordinator"])[0]]}
+    theirs = {"accept": keys["coordinator"].public_file} if with_keys else {}
+    bench, real_rack = (furnished.add(host, keys=keys.get(who), **theirs).start() for host, who in (("bench", "bench"), ("other", "rack")))
+
+    def text(rack):
+        entries = {host: entry(node, keys[host].public if with_keys else None) for host, node in (("bench", bench), ("rack", rack))}
+        # Of two hosts the later one dials the earlier one.
+        return configuration(desk.name, entries if second_dials else dict(reversed(entries.items())))
+
+    assert digest_and_rows(desk, text(real_rack), *options) == alone
+    with second_node(heard, desk.folder, **own) as rack:
+        for grant in ("1", "7", None):
+            assert digest_and_rows(desk, text(rack), *options, *(["--grant", grant] if grant else [])) == alone
+        wait_for(lambda: not any(run.is_alive() for run in rack.past), "all runs are over")
+        assert set(rack.past[0].grants) == {1} and max(rack.past[1].grants) == 7
+        assert all(run.link.dropped == 0 for run in rack.past)
     assert heard.names >= {"hello", "open", "setup", "launch", "prepare", "stage", "show", "terminate"}
 
 
-def second_node(root, heard, make_module=None, **own):
-    port = free_ports()
-    return Node(f"tcp://127.0.0.1:{port}", make_module or formula_maker(root), ports=range(port + 1, port + 10), heard=heard, **own)
-
-
-def host_lines(**nodes):
-    return [f"  {host}: {{ endpoint: '{node.endpoint}' }}\n" for host, node in nodes.items()]
-
-
-def test_a_second_node_takes_writes_and_resets(desk, root, heard):
-    with RealNode(root, root) as bench, second_node(root, heard) as rack:
-        text = configuration(desk.name, PLACEMENT, host_lines(rack=rack, bench=bench)).replace("afap", "single_frame")
+def test_a_second_node_takes_writes_and_resets(desk, furnished, heard):
+    bench = furnished.add("bench").start()
+    with second_node(heard, desk.folder) as rack:
+        text = configuration(desk.name, {"rack": entry(rack), "bench": entry(bench)}, mode="single_frame")
         model = Simulation(load(text), FORMULAS)
         rows = [[model.row(), model.step(), model.step()], []]
         with Running(desk, text) as sim:
             sim.ready()
             sim.command("step", "2")
-            assert bits(parse_value(sim.command("get", "relay.sum").stdout, "f32"), "f32") == bits(model.value("relay.sum"), "f32")
+            seen = sim.command("get", "relay.sum").stdout
+            assert bits(parse_value(seen, "f32"), "f32") == bits(model.value("relay.sum"), "f32")
             sim.command("set", "relay.gain=-7", "source.wave=12.5")
             sim.command("step", "3")
             model.write({"relay.gain": "-7", "source.wave": "12.5"})
@@ -332,14 +283,19 @@ class Breaking(FormulaOnNode):
         self.step = lambda dt, frame, time: 1 / (frame - at)
 
 
-def test_what_a_second_node_reports_is_what_the_user_reads(desk, root, heard):
-    with RealNode(root, root) as bench, \
-            second_node(root, heard, lambda item: Breaking((root / item["configuration"]).read_text(), at=5)) as rack:
-        text = configuration(desk.name, PLACEMENT, host_lines(rack=rack, bench=bench))
-        desk.run(text).expect(2, "module relay", "host rack", "frame 5", "division by zero")
-        assert read_recording(desk.record)[0].frames == [0, 1, 2, 3, 4]
-        desk.run(text).expect(2, "module relay")
-    assert all(module.has_terminated for run in rack.past for module in run.modules)
+@pytest.mark.parametrize("grant", ["1", "3", "1024"])
+def test_what_a_second_node_reports_is_what_the_user_reads(desk, furnished, heard, grant):
+    bench = furnished.add("bench").start()
+
+    def breaking(item):
+        return Breaking((desk.folder / item["configuration"]).read_text(), at=5)
+
+    with second_node(heard, desk.folder, breaking) as rack:
+        text = configuration(desk.name, {"rack": entry(rack), "bench": entry(bench)})
+        for _ in range(2):
+            desk.run(text, "--grant", grant).expect(2, "module relay", "host rack", "frame 5", "division by zero")
+            assert read_recording(desk.record)[0].frames == [0, 1, 2, 3, 4]
+    assert len(rack.past) == 2 and all(module.has_terminated for run in rack.past for module in run.modules)
 
 
 # ---- The example of section 9 -----------------------------------------------------------------------------------------
@@ -354,8 +310,8 @@ def test_the_shares_in_the_example_are_those_that_travel(desk, heard):
 
     desk.write("icarus.formula", "signal position f64 output = 1\nsignal thrust f64 input = 0\nposition = position + thrust\n")
     desk.write("pilot.formula", "signal seen f64 input = 0\nsignal thrust f64 output = 1\nthrust = seen * 0.5\n")
-    with second_node(desk.folder, listen) as rack, second_node(desk.folder, listen) as bench:
-        text = (f'version: "0.2"\nname: {desk.name}\nhosts:\n' + "".join(host_lines(rack=rack, bench=bench)) + "modules:\n"
+    with second_node(listen, desk.folder) as rack, second_node(listen, desk.folder) as bench:
+        text = (f'version: "0.2"\nname: {desk.name}\nhosts:\n  rack: {entry(rack)}\n  bench: {entry(bench)}\nmodules:\n'
                 "  icarus: { type: process, executable: ./formula, config: icarus.formula, host: rack }\n"
                 "  pilot: { type: process, executable: ./formula, config: pilot.formula, host: bench }\n"
                 "wiring: [{ src: icarus.position, dst: pilot.seen }, { src: pilot.thrust, dst: icarus.thrust }]\n"
@@ -413,7 +369,7 @@ def mirror(lead, value, frame, phase=0, epoch=0):
     lead.link.send(1, MIRROR, f64(value), phase=phase, epoch=epoch, count=1, frame=frame)
 
 
-def launched(desk, lead):
+def launched(lead):
     """A run whose module is there and whose share is prepared."""
     assert lead.ask("setup", {"peers": []}) == ("ok", {})
     item = {"name": "echo", "kind": "process", "program": "./formula", "arguments": [], "environment": [],
@@ -425,8 +381,8 @@ def launched(desk, lead):
     assert lead.ask("prepare", share()) == ("ok", {})
 
 
-def staged(desk, lead, first=0.5):
-    launched(desk, lead)
+def staged(lead, first=0.5):
+    launched(lead)
     mirror(lead, first, frame=0, phase=1)
     lead.tell("stage", {"slots": [], "bits": []})
     header, row = lead.done()
@@ -435,18 +391,18 @@ def staged(desk, lead, first=0.5):
     lead.tell("show", {"isPaused": False})
 
 
-@pytest.fixture
-def echo(desk):
-    desk.module("formula")
-    desk.write("echo.formula", ECHO)
-    desk.folder.chmod(0o755)
-    return desk.folder
+def start_real(hosts, **how):
+    """A real node with the module; `endpoint` where it is not to listen on TCP."""
+    endpoint = how.pop("endpoint", None)
+    node = hosts.add("bench", **how)
+    (node.root / "echo.formula").write_text(ECHO)
+    node.endpoint = endpoint or node.endpoint
+    return node.start()
 
 
 @pytest.fixture
-def real(echo):
-    with RealNode(echo, echo) as node:
-        yield node
+def real(hosts):
+    return start_real(hosts)
 
 
 def test_hello_and_what_a_node_refuses(desk, real, heard):
@@ -463,27 +419,26 @@ def test_hello_and_what_a_node_refuses(desk, real, heard):
         coordinator.socket.send_multipart([b"", b"{}"])
         coordinator.tell("dance")  # number 0: no answer
         coordinator.tell("end", {"run": 1})
+        assert coordinator.until_unasked("gone") == {"run": 1}
         assert coordinator.hello()[0] == "welcome"
 
 
 @pytest.mark.parametrize("way", ["tcp", "ipc", "curve"])
-def test_a_second_coordinator_leads_a_real_node(desk, echo, heard, way):
-    options, own, endpoint = [], {}, None
+def test_a_second_coordinator_leads_a_real_node(desk, hosts, heard, way):
+    how, own = {}, {}
     if way == "curve":
-        pairs = {who: zmq.curve_keypair() for who in ("coordinator", "bench")}
-        for who, (public, secret) in pairs.items():
-            desk.write(f"{who}.key", secret.decode() + "\n").chmod(0o600)
-            desk.write(f"{who}.pub", public.decode() + "\n")
-        options = ["--key", echo / "bench.key", "--accept", echo / "coordinator.pub"]
-        own = {"keys": pairs["coordinator"], "node_key": pairs["bench"][0]}
+        keys = {who: Keys(desk.folder, who) for who in ("coordinator", "bench")}
+        how = {"keys": keys["bench"], "accept": keys["coordinator"].public_file}
+        own = {"keys": key_pair(keys["coordinator"]), "node_key": key_pair(keys["bench"])[0]}
     if way == "ipc":
-        endpoint = f"ipc://{echo}/n"
-    with RealNode(echo, echo, *options, endpoint=endpoint) as node, Coordinator(node.endpoint, heard=heard, patience=PATIENCE, **own) as coordinator:
+        how = {"endpoint": f"ipc://{desk.folder}/n"}
+    node = start_real(hosts, **how)
+    with Coordinator(node.endpoint, heard=heard, patience=PATIENCE, **own) as coordinator:
         coordinator.hello()
         with coordinator.run(desk.name) as lead:
             assert coordinator.hello()[1]["running"] == [desk.name]
             assert coordinator.ask("open", coordinator.open_body(desk.name))[0] == "refused"
-            staged(desk, lead)
+            staged(lead)
 
             # A grant of five frames, whose values are early, and some that are dropped.
             for frame in range(1, 6):
@@ -532,7 +487,7 @@ def test_what_ends_a_run(desk, real, heard):
     with Coordinator(real.endpoint, heard=heard, patience=PATIENCE) as coordinator:
         # Values that are not the ones due.
         with coordinator.run(desk.name) as lead:
-            staged(desk, lead)
+            staged(lead)
             mirror(lead, 1.0, 2)
             lead.step(1)
             said = failure(lead)
@@ -540,7 +495,7 @@ def test_what_ends_a_run(desk, real, heard):
             assert coordinator.until_unasked("gone")["run"] == lead.run
         # A message that the node does not know.
         with coordinator.run(desk.name) as lead:
-            launched(desk, lead)
+            launched(lead)
             assert lead.ask("dance")[1]["code"] == "protocol"
             assert coordinator.until_unasked("gone")["run"] == lead.run
         # A share that does not fit together.
@@ -551,7 +506,7 @@ def test_what_ends_a_run(desk, real, heard):
             assert coordinator.until_unasked("gone")["run"] == lead.run
         # The node is told while the run waits for values.
         with coordinator.run(desk.name) as lead:
-            staged(desk, lead)
+            staged(lead)
             lead.step(1)
             assert lead.mirrored(1) == 1
             coordinator.tell("end", {"run": lead.run, "cause": "enough"})
@@ -559,7 +514,7 @@ def test_what_ends_a_run(desk, real, heard):
             assert coordinator.until_unasked("gone")["run"] == lead.run
         # An urgent word while it waits for values.
         with coordinator.run(desk.name) as lead:
-            staged(desk, lead)
+            staged(lead)
             lead.step(1)
             assert lead.mirrored(1) == 1
             lead.link.say(1, "terminate", {"hurried": True}, 77, urgent=True)
@@ -567,11 +522,11 @@ def test_what_ends_a_run(desk, real, heard):
             assert coordinator.until_unasked("gone")["run"] == lead.run
         # A coordinator that goes without a word.
         with coordinator.run(desk.name) as lead:
-            staged(desk, lead)
+            staged(lead)
         assert coordinator.until_unasked("gone")["run"] == lead.run
         # A module that dies.
         with coordinator.run(desk.name) as lead:
-            staged(desk, lead)
+            staged(lead)
             (module,) = wait_for(lambda: [pid for pid in processes_of(desk.name) if leads_its_group(pid)
                                           and environ(pid).get("HERMES_MODULE") == "echo"], "the module's process")
             os.kill(module, 9)

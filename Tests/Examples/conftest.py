@@ -10,6 +10,8 @@ import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "Examples"
+FLIGHT = EXAMPLES / "flight"
+VENV = ROOT / ".build/python"
 HERMES = pathlib.Path(os.environ.get("HERMES_BIN", ROOT / ".build/debug/hermes")).resolve()
 LIBRARIES = pathlib.Path(os.environ.get("HERMES_LIBDIR", ROOT / ".build/lib")).resolve()
 
@@ -54,6 +56,14 @@ class Recording:
 def built():
     """The C modules of all examples."""
     make()
+
+
+@pytest.fixture(scope="session")
+def python():
+    """A Python that has JSBSim. Makes it where it is missing, and the shared objects of the plain loop."""
+    make("environment", f"VENV={VENV}", directory=FLIGHT)
+    make("flight/build/wind.so", "flight/build/autopilot.so")
+    return VENV / "bin/python"
 
 
 @pytest.fixture

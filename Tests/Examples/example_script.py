@@ -17,7 +17,8 @@ class Script:
     """A script in the background, in a session of its own; what it leaves is found, and removed for the next test."""
 
     def __init__(self, path, folder, *arguments):
-        self.example, self.folder, self.words = path.parent.name, folder, [path, *arguments]
+        self.name = path.parent.name if path.name == "run" else path.name
+        self.folder, self.words = folder, [path, *arguments]
 
     def __enter__(self):
         self.process = subprocess.Popen(
@@ -46,7 +47,8 @@ class Script:
         if shutil.which("ip") is None:
             return []
         names = subprocess.run(["ip", "netns", "list"], capture_output=True, text=True).stdout.split()
-        return [name for name in names if name.startswith(f"hermes-{self.example}-{self.process.pid}-")]
+        mine = f"{self.name}-{self.process.pid}-"
+        return [name for name in names if name.startswith((mine, f"hermes-{mine}"))]
 
     def processes(self):
         found = []
@@ -60,6 +62,6 @@ class Script:
 
     def left(self):
         shared = pathlib.Path("/dev/shm")
-        name = f"{self.example}-{self.process.pid}"
+        name = f"{self.name}-{self.process.pid}"
         files = [*self.folder.iterdir(), *shared.glob(f"hermes_{name}*"), *shared.glob(f"hermes-*/{name}*")]
         return self.namespaces() + self.processes() + [str(path) for path in files]

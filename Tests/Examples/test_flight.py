@@ -3,23 +3,17 @@
 import filecmp
 import os
 import pathlib
+import re
+import shutil
 import subprocess
 
 import pytest
 
-from conftest import EXAMPLES, ROOT, Recording, hermes, make
+from conftest import FLIGHT, VENV, Recording, hermes
+from example_script import Script
+from hil_bench import NODE, free_port, needs_nodes, wait_for
 
-FLIGHT = EXAMPLES / "flight"
-VENV = ROOT / ".build/python"
 HERE = pathlib.Path(__file__).resolve().parent
-
-
-@pytest.fixture(scope="session")
-def python():
-    """A Python that has JSBSim. Makes it where it is missing, and the shared objects of the plain loop."""
-    make("environment", f"VENV={VENV}", directory=FLIGHT)
-    make("flight/build/wind.so", "flight/build/autopilot.so")
-    return VENV / "bin/python"
 
 
 def plain(python, *arguments, program=FLIGHT / "plain_loop.py", **options):
@@ -71,9 +65,7 @@ def test_plain_loop_does_not_depend_on_its_surroundings(python, plain_flight, tm
     assert [each.name for each in tmp_path.iterdir()] == ["busy.csv"], "JSBSim wrote files"
 
 
-def test_hermes_flies_the_plain_loop_bit_for_bit(python, plain_flight, built, tmp_path):
-    path = tmp_path / "hermes.csv"
-    hermes("run", "Examples/flight/flight.yaml", "--record", path, environment=with_jsbsim(), timeout=300)
+def hold_to_plain_loop(path, plain_flight):
     flown, expected = Recording(path), Recording(plain_flight[1])
     assert flown.names == expected.names
     assert len(flown.rows) == len(expected.rows) == 24001
@@ -81,6 +73,82 @@ def test_hermes_flies_the_plain_loop_bit_for_bit(python, plain_flight, built, tm
         if one != other and flown.bits(one) != expected.bits(other):
             columns = [name for name, a, b in zip(flown.names, flown.bits(one), expected.bits(other)) if a != b]
             pytest.fail(f"frame {other[0]}: {', '.join(columns)} differ")
+
+
+def test_hermes_flies_the_plain_loop_bit_for_bit(python, plain_flight, built, tmp_path):
+    path = tmp_path / "hermes.csv"
+    hermes("run", "Examples/flight/flight.yaml", "--record", path, environment=with_jsbsim(), timeout=300)
+    hold_to_plain_loop(path, plain_flight)
+
+
+def without_hosts(text):
+    return re.sub(r"(?m)^#.*\n|^hosts:\n(  .*\n)+\n|^    (host|files): .*\n", "", text)
+
+
+def test_three_hosts_fly_the_same_flight():
+    text = (FLIGHT / "three_hosts.yaml").read_text()
+    assert without_hosts(text) == without_hosts((FLIGHT / "flight.yaml").read_text()) != text
+    assert re.findall("    host: (.*)", text) == ["air", "plane", "cockpit"]
+
+
+@pytest.fixture
+def three_hosts(python, built, tmp_path):
+    """three_hosts.yaml with the addresses of three nodes, each with no more than its own module's files."""
+    files = {"air": ["build/wind"], "plane": ["aircraft.py", "c172p.py"], "cockpit": ["build/autopilot"]}
+    text = (FLIGHT / "three_hosts.yaml").read_text()
+    nodes = []
+    try:
+        for host, names in files.items():
+            root, log, port = tmp_path / host, tmp_path / f"{host}.log", free_port()
+            for name in names:
+                (root / name).parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+                shutil.copy(FLIGHT / name, root / name)
+                (root / name).chmod(0o755)
+            with open(log, "wb") as said:
+                nodes.append(subprocess.Popen(
+                    [NODE, "--listen", f"tcp://127.0.0.1:{port}", "--ports", f"{port + 1}-{port + 9}", "--modules", root],
+                    env=with_jsbsim(), stdout=said, stderr=said))
+            wait_for(lambda: "listening on" in log.read_text(), log.read_text)
+            text = re.sub(f"({host}: {{ endpoint: )[^ ]*", rf'\1"tcp://127.0.0.1:{port}"', text)
+        path = tmp_path / "three_hosts.yaml"
+        path.write_text(text)
+        yield path
+    finally:
+        for node in nodes:
+            node.terminate()
+        codes = [node.wait(20) for node in nodes]
+    assert codes == [0, 0, 0]
+
+
+@needs_nodes
+def test_three_hosts_fly_the_plain_loop_bit_for_bit(three_hosts, plain_flight, tmp_path):
+    path = tmp_path / "hermes.csv"
+    hermes("run", three_hosts, "--record", path, environment=with_jsbsim(), timeout=300)
+    hold_to_plain_loop(path, plain_flight)
+
+
+@needs_nodes
+def test_the_script_verifies_the_flight(python, built, tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", with_jsbsim()["PATH"])
+    with Script(FLIGHT / "three_hosts", tmp_path, "240") as script:
+        code, out, err = script.finish()
+        assert code == 0, out + err
+        assert re.fullmatch(r"identical: 240 frames, digest [0-9a-f]{32}; as placed on air, plane, cockpit and on one host\n", out)
+        assert script.left() == []
+
+
+def test_the_readme_shows_what_the_script_prints():
+    """All but the digest, which belongs to the libc and CPU it was made on."""
+    shown = (FLIGHT / "README.md").read_text().split("```")[1]
+    assert re.fullmatch(r"\nidentical: 24000 frames, digest [0-9a-f]{32}; as placed on air, plane, cockpit and on one host\n", shown)
+
+
+@pytest.mark.parametrize("arguments", [["0"], ["ten"], ["1", "2"]], ids=repr)
+def test_the_script_refuses_wrong_usage(built, tmp_path, arguments):
+    with Script(FLIGHT / "three_hosts", tmp_path, *arguments) as script:
+        code, _, err = script.finish()
+        assert code == 64 and "usage" in err
+        assert script.left() == []
 
 
 def test_hermes_repeats_the_flight(python, built, tmp_path):

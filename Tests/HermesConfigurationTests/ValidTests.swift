@@ -31,19 +31,20 @@ import Testing
         #expect(icarus.environment.map(\.value) == ["fast", "3"])
         #expect(icarus.configuration == "./icarus.yaml")
         #expect(icarus.workingDirectory == "runs")
+        #expect(icarus.files == ["aero/c172.csv", "./maps/"])
         #expect(icarus.host == "bench")
         #expect(icarus.rateHz == 50)
         #expect(icarus.stepTimeoutSeconds == 0)
         #expect(icarus.location == SourceLocation(file: "contract.yaml", line: 7, column: 3))
-        #expect(icarus.rateLocation == SourceLocation(file: "contract.yaml", line: 15, column: 14))
+        #expect(icarus.rateLocation == SourceLocation(file: "contract.yaml", line: 16, column: 14))
         let position = icarus.signals[0]
         #expect(position.name == "Vehicle.position.x")
         #expect(position.type == .f64)
         #expect(position.unit == "m")
         #expect(position.writable == false)
         #expect(position.published == true)
-        #expect(position.location == SourceLocation(file: "contract.yaml", line: 18, column: 17))
-        #expect(position.typeLocation == SourceLocation(file: "contract.yaml", line: 18, column: 43))
+        #expect(position.location == SourceLocation(file: "contract.yaml", line: 19, column: 17))
+        #expect(position.typeLocation == SourceLocation(file: "contract.yaml", line: 19, column: 43))
         let thrust = icarus.signals[1]
         #expect(thrust.name == "Vehicle.thrust")
         #expect(thrust.type == nil && thrust.unit == nil && thrust.writable == nil && thrust.published == nil)
@@ -53,6 +54,7 @@ import Testing
         #expect(injector.program == desk + "/inject.py")
         #expect(injector.configuration == desk + "/model.yaml")
         #expect(injector.workingDirectory == desk + "/folder")
+        #expect(injector.files == [desk + "/folder", desk + "/model.yaml"])
         #expect(injector.host == nil && injector.rateHz == nil && injector.stepTimeoutSeconds == nil)
         #expect(simulation.modules[2].kind == .inproc)
 
@@ -62,8 +64,8 @@ import Testing
         #expect(wires.map(\.gain) == [2, 1])
         #expect(wires.map(\.offset) == [-5, 0])
         #expect(wires.map(\.isBulk) == [false, true])
-        #expect(wires[0].sourceLocation == SourceLocation(file: "contract.yaml", line: 23, column: 12))
-        #expect(wires[0].destinationLocation == SourceLocation(file: "contract.yaml", line: 23, column: 42))
+        #expect(wires[0].sourceLocation == SourceLocation(file: "contract.yaml", line: 24, column: 12))
+        #expect(wires[0].destinationLocation == SourceLocation(file: "contract.yaml", line: 24, column: 42))
 
         let execution = simulation.execution
         #expect(execution.mode == .realtime)

@@ -74,7 +74,9 @@ private final class Bench: @unchecked Sendable {
         try node.stage(overrides: overrides.map { (plan.registry.index(of: $0)!, $1.bitPattern) })
     }
 
-    func step(_ frames: ClosedRange<UInt64>) throws { for frame in frames { try node.step(frame: frame, appliesWrites: true) } }
+    func step(_ frames: ClosedRange<UInt64>) throws {
+        for frame in frames { try node.step(frame: frame, appliesWrites: true) }
+    }
 
     func bits(_ signal: String) -> UInt64 { node.slots[plan!.registry.index(of: signal)!] }
     func number(_ signal: String) -> Double { Double(bitPattern: bits(signal)) }

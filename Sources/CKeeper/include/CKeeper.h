@@ -56,6 +56,9 @@ void keeper_close(keeper *self);
 /* Opens what `path` names beneath the folder `root` (openat2 RESOLVE_BENEATH): neither `..` nor a link leads out, whoever
  * changes the folder meanwhile. A descriptor, closed on exec, or -1 with errno; EXDEV for a path that leads out. */
 int keeper_open_beneath(int root, const char *path, int flags);
+/* Opens the folder `path` beneath `root`, "" for the root itself, made step by step (mode 0755) where it is missing; what is
+ * there already may be a link as long as it stays beneath. A descriptor to name files by (O_PATH), or -1 with errno. */
+int keeper_make_folder_beneath(int root, const char *path);
 extern const int keeper_o_path; /* O_PATH, which <fcntl.h> shows to GNU sources only */
 
 /* From now on SIGINT, SIGTERM and SIGHUP become bytes (their numbers) in a pipe, whose read end this returns; -1.

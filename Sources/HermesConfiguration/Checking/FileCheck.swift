@@ -1,31 +1,42 @@
 import Glibc
 import HermesModel
 
-/// The files that desk modules name; those of named hosts are looked for by their nodes.
+/// The files that desk modules name; those of named hosts are looked for by their nodes, and must lie beneath their roots.
 struct FileCheck {
     let findings: Findings
     let paths: DeskPaths
 
     func check(_ draft: SimulationDraft) {
         for module in draft.modules {
-            for (path, key) in [
+            let named = [
                 (module.program, module.programKey), (module.configuration, "config"),
                 (module.workingDirectory, "working_dir"),
-            ] {
+            ]
+            for (path, key) in named + module.files.map({ ($0, "files") }) {
                 guard let path else { continue }
                 if path.value.isEmpty {
                     findings.error(path.mark, "`\(key)` is empty; write a path")
                 } else if path.value.utf8.contains(0) {
                     continue  // Reported where it was read; the system would look for what stands before the NUL.
-                } else if module.host == nil {
+                } else if let host = module.host {
+                    checkBeneath(path, key, host.value)
+                } else {
                     check(path, key, mustRun: key == module.programKey && Self.isStarted(path.value, module.kind))
                 }
             }
         }
     }
 
+    private func checkBeneath(_ path: Located<String>, _ key: String, _ host: String) {
+        guard let fault = PathBeneath.fault(in: path.value) else { return }
+        findings.error(
+            path.mark,
+            "`\(key)`: \(quoted(path.value)) \(fault); on host \(quoted(host)) paths start at its node's module root and stay beneath it"
+        )
+    }
+
     /// Shared objects are loaded and Python scripts are read; everything else is executed.
-    private static func isStarted(_ path: String, _ kind: Module.Kind?) -> Bool {
+    static func isStarted(_ path: String, _ kind: Module.Kind?) -> Bool {
         switch kind {
         case .process: true
         case .script: !path.hasSuffix(".py")
@@ -36,7 +47,8 @@ struct FileCheck {
     private func check(_ path: Located<String>, _ key: String, mustRun: Bool) {
         let full = paths.absolute(path.value)
         let kind = FileKind(path: full)
-        let wanted: FileKind = key == "working_dir" ? .directory : .regular
+        let wanted: FileKind =
+            key == "working_dir" || key == "files" && kind == .directory ? .directory : .regular
         let subject = "`\(key)`: \(quoted(path.value))"
         switch kind {
         case .missing:

@@ -33,6 +33,7 @@ struct ModuleDraft {
     var environment: [(name: Located<String>, value: String)] = []
     var workingDirectory: Located<String>?
     var configuration: Located<String>?
+    var files: [Located<String>] = []
     var host: Located<String>?
     var rateHz: Located<Double>?
     var stepTimeoutSeconds: Double?

@@ -10,8 +10,8 @@ struct KeySet {
     static let module = KeySet(
         owner: "a module",
         keys: [
-            "type", "executable", "script", "args", "env", "working_dir", "config", "host", "rate_hz", "step_timeout_s",
-            "signals",
+            "type", "executable", "script", "args", "env", "working_dir", "config", "files", "host", "rate_hz",
+            "step_timeout_s", "signals",
         ])
     static let signal = KeySet(owner: "a signal", keys: ["name", "type", "unit", "writable", "published"])
     static let wire = KeySet(owner: "a wire", keys: ["src", "dst", "gain", "offset"])

@@ -17,6 +17,7 @@ struct ModuleDecoder {
         draft.environment = environment(fields)
         draft.workingDirectory = fields.text("working_dir")
         draft.configuration = fields.text("config")
+        draft.files = files(fields)
         draft.host = fields.text("host")
         draft.rateHz = fields.number("rate_hz", .positive)
         draft.stepTimeoutSeconds = fields.number("step_timeout_s", .notNegative)?.value
@@ -53,6 +54,12 @@ struct ModuleDecoder {
     private func arguments(_ fields: Fields) -> [String] {
         (fields.sequence("args") ?? []).enumerated().compactMap { index, node in
             fields.anyScalar(node, named: "argument \(index + 1) of `args`")
+        }
+    }
+
+    private func files(_ fields: Fields) -> [Located<String>] {
+        (fields.sequence("files") ?? []).enumerated().compactMap { index, node in
+            fields.text(node, named: "path \(index + 1) of `files`")
         }
     }
 

@@ -1,21 +1,37 @@
 import ArgumentParser
+import HermesModel
+import HermesNode
+import HermesProtocol
 
 struct Doctor: ParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Look at this machine: what would keep simulations from running, or from running well.",
+        abstract: "Look at this machine, and at hosts: what would keep simulations from running, or from running well.",
         discussion: """
-            Each finding comes with its cure. Exit code 2 only when something is broken.
+            Each finding comes with its cure. With CONFIG every node of the configuration looks at its own machine too, all \
+            at once. Exit code 2 only when something is broken, or a host can't be reached.
             Examples:
               hermes doctor
+              hermes doctor sim.yaml --key desk.key
               hermes doctor --format json
             """)
 
+    @Argument(help: "The simulation's YAML file, for its hosts.")
+    var config: String?
+    @OptionGroup var keyOption: KeyOption
     @Option(help: "The form of the output.")
     var format: OutputFormat = .text
 
+    func validate() throws {
+        if keyOption.key != nil && config == nil { throw ValidationError("--key is for the hosts of a CONFIG") }
+    }
+
     func run() throws {
-        let findings = Checkup.findings()
-        Console().result(format == .json ? Finding.json(findings).description : Finding.text(findings))
-        if findings.contains(where: { $0.verdict == .broken }) { throw ExitCode(2) }
+        let console = Console()
+        let hosts = try config.map { try ConfigurationLoader.load($0, console).hosts } ?? []
+        let checkup = MachineCheckup(
+            here: Checkup.findings(program: "hermes") + DeskChecks.findings(),
+            hosts: try HostCheckup.all(hosts, keyFile: keyOption.key))
+        console.result(format == .json ? checkup.json.description : checkup.text)
+        if !checkup.isHealthy { throw ExitCode(2) }
     }
 }

@@ -2,9 +2,7 @@ import ArgumentParser
 
 /// What commands need to speak to nodes on other hosts.
 struct MeetingOptions: ParsableArguments {
-    @Option(
-        help: ArgumentHelp("Your secret key, made with `hermes keygen`; for hosts with a `key:`.", valueName: "file"))
-    var key: String?
+    @OptionGroup var keyOption: KeyOption
     @Option(help: ArgumentHelp("Seconds to wait for nodes that are not there yet.", valueName: "seconds"))
     var wait = 10.0
 
@@ -12,5 +10,5 @@ struct MeetingOptions: ParsableArguments {
         guard wait >= 0, wait < 1e6 else { throw ValidationError("--wait is a number of seconds from 0 up") }
     }
 
-    var meeting: RunNodes.Meeting { RunNodes.Meeting(keyFile: key, graceSeconds: wait) }
+    var meeting: RunNodes.Meeting { RunNodes.Meeting(keyFile: keyOption.key, graceSeconds: wait) }
 }

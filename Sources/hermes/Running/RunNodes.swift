@@ -22,6 +22,8 @@ struct RunNodes {
         var graceSeconds = 10.0
         /// Frames to grant hosts at once; nil: as many as suits.
         var grant: UInt64?
+        /// Told what each host is, as it is met.
+        var welcomed: @Sendable (_ host: String, _ welcome: Welcome) -> Void = { _, _ in }
     }
 
     /// - Parameters:
@@ -55,14 +57,14 @@ struct RunNodes {
             return
         }
         let asked = UncheckedObservers(observers: observers)
-        session = Fleet(
-            simulation, desk: desk, alarm: alarm,
-            settings: Fleet.Settings(
-                keys: keys, graceSeconds: meeting.graceSeconds, livenessSeconds: simulation.execution.livenessSeconds,
-                grant: meeting.grant,
-                collects: { plan in Array(Set(asked.observers.flatMap { $0.signals(of: plan) })).sorted() },
-                moduleLine: { console.moduleLine("\($0)/\($1)", $2) }, warning: { console.warning($0) },
-                note: { console.note($0) }))
+        var settings = Fleet.Settings(
+            keys: keys, graceSeconds: meeting.graceSeconds, livenessSeconds: simulation.execution.livenessSeconds,
+            grant: meeting.grant,
+            collects: { plan in Array(Set(asked.observers.flatMap { $0.signals(of: plan) })).sorted() },
+            moduleLine: { console.moduleLine("\($0)/\($1)", $2) }, warning: { console.warning($0) },
+            note: { console.note($0) })
+        settings.welcomed = meeting.welcomed
+        session = Fleet(simulation, desk: desk, alarm: alarm, settings: settings)
     }
 }
 

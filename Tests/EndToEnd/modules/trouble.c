@@ -7,6 +7,7 @@
  *   DO: return CODE        with a sentence by hermes_fail
  *       exit CODE          without another word
  *       say TEXT           on standard error
+ *       flood LINES BYTES  as many lines of that length there, "FLOOD 1 xxx..." and so on
  *       segfault, abort, hang
  *       babble             rubbish into the reply FIFO
  *       child, loose       a child that sleeps for long; loose: in a session of its own
@@ -51,6 +52,19 @@ static void babble(void) {
   if (fifo < 0 || write(fifo, rubbish, sizeof rubbish) < 0) perror("babble");
 }
 
+static void flood(const char *size) {
+  long lines = 0, width = 0;
+  if (sscanf(size, "%ld %ld", &lines, &width) != 2) return;
+  static char buffer[1 << 16];
+  setvbuf(stderr, buffer, _IOFBF, sizeof buffer);
+  for (long i = 1; i <= lines; i++) {
+    int length = fprintf(stderr, "FLOOD %ld ", i);
+    while (length++ < width) fputc('x', stderr);
+    fputc('\n', stderr);
+  }
+  fflush(stderr);
+}
+
 static void bear_child(bool loose) {
   if (fork()) return;
   if (loose) setsid();
@@ -68,6 +82,7 @@ static int misbehave(const char *when, unsigned long long frame) {
     }
     if (!strcmp(m->what, "exit")) _exit(atoi(m->argument));
     if (!strcmp(m->what, "say")) fprintf(stderr, "%s\n", m->argument), fflush(stderr);
+    if (!strcmp(m->what, "flood")) flood(m->argument);
     if (!strcmp(m->what, "segfault")) signal(SIGSEGV, SIG_DFL), raise(SIGSEGV);
     if (!strcmp(m->what, "abort")) abort();
     if (!strcmp(m->what, "hang"))

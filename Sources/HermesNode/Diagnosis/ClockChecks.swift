@@ -1,4 +1,5 @@
 import Glibc
+import HermesProtocol
 
 /// What realtime depends on.
 enum ClockChecks {
@@ -52,7 +53,7 @@ enum ClockChecks {
     }
 }
 
-func firstLine(of path: String) -> String? {
+private func firstLine(of path: String) -> String? {
     guard let file = fopen(path, "r") else { return nil }
     defer { fclose(file) }
     var room = [CChar](repeating: 0, count: 512)

@@ -1,15 +1,24 @@
 import Glibc
-import HermesConfiguration
-import HermesNode
 import HermesProtocol
+import HermesTransport
 
 /// The parts that come with hermes and those it needs.
-enum PartChecks {
-    static func findings() -> [Finding] { [program, yaml, library, package, python] }
+struct PartChecks {
+    let program: String
 
-    private static var program: Finding { .fine("hermes", hermesVersion) }
+    var findings: [Finding] {
+        [.fine(program, hermesVersion), zeroMQ, .fine("libsodium", TransportLibraries.sodium)]
+            + [Self.library, Self.package, Self.python]
+    }
 
-    private static var yaml: Finding { .fine("libyaml", YAMLLibrary.version) }
+    private var zeroMQ: Finding {
+        let version = TransportLibraries.zeroMQ
+        return TransportLibraries.hasCurve
+            ? .fine("libzmq", "\(version), with CURVE")
+            : .broken(
+                "libzmq", "\(version), without CURVE: no keys, so no hosts off loopback",
+                cure: "install a libzmq that was built with libsodium")
+    }
 
     private static var library: Finding {
         guard let path = Installation.here.library else {

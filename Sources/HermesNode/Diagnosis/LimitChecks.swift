@@ -1,10 +1,11 @@
 import Glibc
+import HermesProtocol
 
 /// What the system lets this user's processes have.
-enum LimitChecks {
-    static func findings() -> [Finding] {
-        [openFiles, processes, lockedMemory, realtimePriority]
-    }
+struct LimitChecks {
+    let program: String
+
+    var findings: [Finding] { [Self.openFiles, Self.processes, Self.lockedMemory, realtimePriority] }
 
     /// The soft limit by its name in /proc/self/limits; none counts as unlimited.
     private static func limit(_ name: String) -> UInt {
@@ -51,7 +52,7 @@ enum LimitChecks {
             : .fine("locked memory", text(value))
     }
 
-    private static var realtimePriority: Finding {
+    private var realtimePriority: Finding {
         var before = sched_param()
         let policy = sched_getscheduler(0)
         sched_getparam(0, &before)
@@ -63,6 +64,8 @@ enum LimitChecks {
             ? .fine("realtime priority", "allowed")
             : .poor(
                 "realtime priority", "not allowed: in realtime mode frames begin late when the machine is busy",
-                cure: "rtprio 50 in /etc/security/limits.conf, or setcap cap_sys_nice+ep on hermes")
+                cure:
+                    "rtprio 50 in /etc/security/limits.conf, LimitRTPRIO=50 in a unit, or setcap cap_sys_nice+ep on \(program)"
+            )
     }
 }

@@ -1,5 +1,5 @@
 import Glibc
-import HermesNode
+import HermesProtocol
 
 /// Room for segments.
 enum SharedMemoryChecks {

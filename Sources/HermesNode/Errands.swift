@@ -1,0 +1,125 @@
+import CKeeper
+import Glibc
+import HermesProtocol
+import HermesTransport
+
+/// What takes a node longer than a moment: reading and writing files, looking at its machine. Done one after the other on a
+/// thread of its own, so that no run waits for it; the thread is there from the first errand on.
+final class Errands: @unchecked Sendable {
+    typealias Caller = NodeListener.Caller
+
+    private struct State {
+        var waiting: [(message: ControlMessage, caller: Caller)] = []
+        var waitingBytes = 0
+        var answers: [(message: ControlMessage, caller: Caller)] = []
+        var hasThread = false
+        var isOver = false
+    }
+
+    static let questions: Set<String> = ["hashes", "put", "folder", "checkup"]
+    /// What may wait at a time; whoever pushes or asks waits for each answer.
+    private static let most = 256
+    private static let mostBytes = 32 << 20
+
+    private let files: ModuleFiles
+    private let findings: @Sendable () -> [Finding]
+    private let state = Monitor(State())
+    private let bell: (read: Int32, write: Int32)
+    private var thread = pthread_t()
+
+    init(files: ModuleFiles, findings: @escaping @Sendable () -> [Finding]) {
+        self.files = files
+        self.findings = findings
+        var ends: [Int32] = [-1, -1]
+        keeper_pipe(&ends)
+        bell = (ends[0], ends[1])
+    }
+
+    /// Readable when there are answers.
+    var descriptor: Int32 { bell.read }
+
+    /// - Throws: `Refused` when too much waits already.
+    func add(_ message: ControlMessage, from caller: Caller) throws {
+        let (isAccepted, isFirst) = state.with { state -> (Bool, Bool) in
+            guard state.waiting.count < Self.most, state.waitingBytes < Self.mostBytes else { return (false, false) }
+            state.waiting.append((message, caller))
+            state.waitingBytes += message.encoded.count
+            defer { state.hasThread = true }
+            return (true, !state.hasThread)
+        }
+        guard isAccepted else { throw Refused("this node has too much to do for others; try again later") }
+        if isFirst { thread = startThread { [self] in work() } }
+    }
+
+    /// Those that are ready.
+    func takeAnswers() -> [(message: ControlMessage, caller: Caller)] {
+        var room = [UInt8](repeating: 0, count: 256)
+        while read(bell.read, &room, room.count) > 0 {}
+        return state.with { state in
+            defer { state.answers = [] }
+            return state.answers
+        }
+    }
+
+    /// Returns when the errand under way is done; the others are forgotten.
+    func close() {
+        let hasThread = state.with { state in
+            state.isOver = true
+            return state.hasThread
+        }
+        if hasThread { pthread_join(thread, nil) }
+        files.close()
+        Glibc.close(bell.read)
+        Glibc.close(bell.write)
+    }
+
+    // MARK: The thread
+
+    private func work() {
+        while let (message, caller) = next() {
+            var answer: ControlMessage?
+            do {
+                answer = try self.answer(message, caller)
+            } catch {
+                let refused = error as? Refused ?? Refused("\(error)")
+                answer = try? ControlMessage("refused", id: message.id, refused)
+            }
+            guard let answer else { continue }
+            state.with { $0.answers.append((answer, caller)) }
+            var byte: UInt8 = 1
+            write(bell.write, &byte, 1)
+        }
+    }
+
+    private func next() -> (message: ControlMessage, caller: Caller)? {
+        while true {
+            let found = state.wait(until: .max / 2) { state -> (message: ControlMessage, caller: Caller)?? in
+                if state.isOver { return .some(nil) }
+                guard !state.waiting.isEmpty else { return nil }
+                let first = state.waiting.removeFirst()
+                state.waitingBytes -= first.message.encoded.count
+                return first
+            }
+            if let found { return found }
+        }
+    }
+
+    private func answer(_ message: ControlMessage, _ caller: Caller) throws -> ControlMessage {
+        func body<Body: Codable>() throws -> Body {
+            guard let body = message.body(Body.self) else { throw Refused("this '\(message.say)' can't be read") }
+            return body
+        }
+        let isOver = { [state] in state.with { $0.isOver } }
+        switch message.say {
+        case "hashes":
+            return try ControlMessage("hashed", id: message.id, files.find(body(), isWanted: { !isOver() }))
+        case "put":
+            return try ControlMessage("took", id: message.id, files.put(body(), from: caller))
+        case "folder":
+            try files.makeFolder(body())
+            return try ControlMessage("ok", id: message.id)
+        default:
+            return try ControlMessage("findings", id: message.id, CheckupFindings(findings: findings()))
+        }
+    }
+}

@@ -1,0 +1,8 @@
+import ArgumentParser
+
+/// The key of whoever speaks to nodes.
+struct KeyOption: ParsableArguments {
+    @Option(
+        help: ArgumentHelp("Your secret key, made with `hermes keygen`; for hosts with a `key:`.", valueName: "file"))
+    var key: String?
+}
