@@ -267,7 +267,7 @@ class Hosts:
 
     # ---- A run to which something happens
 
-    def live(self, modules=None, *args, wiring=(), watched="abc", mode="realtime", **how):
+    def live(self, modules=None, *args, wiring=(), watched="abc", mode="realtime", record=True, **how):
         """A simulation that goes on until it is ended, at a pace that leaves the machine free. On each of the watched hosts
         a module notes its terminate(), and a ring of formulas ties the hosts together."""
         everything = {f"watch_{host}": (host, FINE) for host in watched}
@@ -275,7 +275,7 @@ class Hosts:
         everything.update({module: (host, FORMULA) for module, host in zip(FORMULAS, places)})
         everything.update(modules or {})
         config = self.config(everything, [*RING, *wiring], mode=mode, **how)
-        return Running(self.desk, config, *self.keyed, *args)
+        return Running(self.desk, config, *self.keyed, *args, record=record)
 
     @property
     def ended(self):

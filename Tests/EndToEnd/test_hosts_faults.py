@@ -221,6 +221,19 @@ def test_node_is_killed(hosts):
     hosts.serves()
 
 
+def test_node_is_there_again_at_once(hosts):
+    """One that took its place does not go on with what it does not know."""
+    hosts.start()
+    with hosts.live() as sim:
+        sim.ready().frame(5)
+        hosts["b"].kill()
+        hosts["b"].start()
+        fails(sim, "host b")
+    hosts.all_ended("watch_a", "watch_b", "watch_c")
+    hosts.rest()
+    hosts.serves()
+
+
 def test_node_and_its_process_are_killed(hosts):
     """All of Hermes on a host but the keeper and the modules, at once."""
     hosts.start()
@@ -375,6 +388,26 @@ def test_missing_node_is_named(hosts):
     hosts.rest()
     hosts["b"].start()
     hosts.serves()
+
+
+def test_interrupted_while_a_node_is_waited_for(hosts):
+    hosts.start("ac")
+    hosts.add("b")
+    with Running(hosts.desk, hosts.ring(), "--wait", 60, record=False) as sim:
+        wait_for(lambda: connections_to(hosts["c"].port), "the run reaches the nodes that are there")
+        sim.process.send_signal(signal.SIGINT)
+        assert sim.finish(10).expect(130).seconds < 10
+    hosts.rest()
+
+
+def test_interrupted_while_a_host_stages(hosts):
+    hosts.start("ab")
+    with hosts.live({"slow": ("b", "signal y\ninit write {ends}\ninit hang")}, watched="ab", record=False) as sim:
+        sim.until(lambda: "slow" in hosts.ended, "init is called")
+        sim.process.send_signal(signal.SIGINT)
+        sim.finish(15).expect(130)
+    hosts.rest()
+    hosts.serves("aba")
 
 
 # ---- Two of one kind ---------------------------------------------------------------------------------------------
