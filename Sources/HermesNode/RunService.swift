@@ -61,6 +61,7 @@ final class RunService: @unchecked Sendable {
             folder.remove()
             throw error
         }
+        if let path = order.path { keeper_register(&processKeeper, Int32(KEEPER_UNLINK), path) }
     }
 
     private static func makeLink(

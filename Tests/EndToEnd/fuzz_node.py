@@ -6,6 +6,7 @@ connection, made from a seed, so that a failure can be had again.
 The node must be there afterwards, as big as before, and serve; who calls this looks after that.
 """
 import contextlib
+import hashlib
 import json
 import random
 import re
@@ -29,6 +30,8 @@ MESSAGES = [
     ("checkup", {}),
     ("hashes", {"paths": ["formula", "none", "../x"]}),
     ("put", {"upload": 7, "path": "fuzz/x", "offset": 0, "total": 4, "isExecutable": False, "bytes": "Zg==", "hash": "0" * 64}),
+    ("put", {"upload": 5, "path": "fuzz/whole", "offset": 0, "total": 3, "isExecutable": True, "bytes": "YWJj",
+             "hash": hashlib.sha256(b"abc").hexdigest()}),
     ("folder", {"path": "fuzz/folder"}),
 ]
 RUN_MESSAGES = [
@@ -107,7 +110,8 @@ class Fuzzer:
         return self.random.randbytes(self.random.choice([1, 2, 10, 64, 65, 300, most]))
 
     def odd_value(self):
-        return self.random.choice([None, True, -1, 0, 1.5, 1e308, 2**63, 2**64, -2**63, "", "x" * 5000, "\0", "../..", [], {}, [[]],
+        return self.random.choice([None, True, -1, 0, 1.5, 1e308, 2**63, 2**64, -2**63, "", "x" * 5000, "\0", "../..", "../outside/x", "link/x",
+                                   "fuzz/../../outside/y", ".hermes-push/z", [], {}, [[]],
                                    {"": 0}, [None] * 1000, "\ud800"])
 
     def odd_body(self, body):

@@ -55,11 +55,11 @@ class Keys:
 class Node:
     """A hermes-node. What it starts inherits a word in its environment, by which everything of it is found."""
 
-    def __init__(self, desk, name, address="127.0.0.1", port=None, keys=None, accept=None, mirror=None, prefix=()):
+    def __init__(self, desk, name, address="127.0.0.1", port=None, path=None, keys=None, accept=None, mirror=None, prefix=()):
         self.desk, self.name, self.keys, self.accept, self.mirror, self.prefix = desk, name, keys, accept, mirror, tuple(prefix)
-        self.port = port or next(BLOCKS)
-        self.endpoint = f"tcp://{address}:{self.port}"
-        self.ports = range(self.port + 1, self.port + PORTS_OF_A_NODE)
+        self.port = port or (None if path else next(BLOCKS))
+        self.endpoint = f"ipc://{path}" if path else f"tcp://{address}:{self.port}"
+        self.ports = range(self.port + 1, self.port + PORTS_OF_A_NODE) if self.port else ()
         self.root = desk.folder / f"root-{name}"
         self.root.mkdir(mode=0o755)
         self.log = desk.folder / f"node-{name}.log"
@@ -67,8 +67,9 @@ class Node:
         self.process = None
 
     def words(self, *extra):
-        words = [*self.prefix, str(NODE), "--listen", self.endpoint, "--modules", str(self.root),
-                 "--ports", f"{self.ports[0]}-{self.ports[-1]}"]
+        words = [*self.prefix, str(NODE), "--listen", self.endpoint, "--modules", str(self.root)]
+        if self.ports:
+            words += ["--ports", f"{self.ports[0]}-{self.ports[-1]}"]
         if self.keys:
             words += ["--key", str(self.keys.path), "--accept", str(self.accept)]
         return [*words, *map(str, extra)]
@@ -266,7 +267,7 @@ class Hosts:
 
     # ---- A run to which something happens
 
-    def live(self, modules=None, *args, wiring=(), watched="abc", mode="realtime", **how):
+    def live(self, modules=None, *args, wiring=(), watched="abc", mode="realtime", record=True, **how):
         """A simulation that goes on until it is ended, at a pace that leaves the machine free. On each of the watched hosts
         a module notes its terminate(), and a ring of formulas ties the hosts together."""
         everything = {f"watch_{host}": (host, FINE) for host in watched}
@@ -274,7 +275,7 @@ class Hosts:
         everything.update({module: (host, FORMULA) for module, host in zip(FORMULAS, places)})
         everything.update(modules or {})
         config = self.config(everything, [*RING, *wiring], mode=mode, **how)
-        return Running(self.desk, config, *self.keyed, *args)
+        return Running(self.desk, config, *self.keyed, *args, record=record)
 
     @property
     def ended(self):

@@ -47,6 +47,9 @@ def test_rubbish(hosts, keys):
     else:
         hosts.start("ab")
     node = hosts["a"]
+    outside = hosts.desk.folder / "outside"
+    outside.mkdir()
+    (node.root / "link").symlink_to(outside)
     recordings = recorded(hosts)
     mechanism = b"CURVE" if keys else b"NULL"
     resident = node.resident()
@@ -76,10 +79,11 @@ def test_rubbish(hosts, keys):
         fuzzer.close()
     assert done.stdout == hosts.reference(end_time=seconds), f"seed {SEED}: the run was disturbed"
     assert len(done.stderr.splitlines()) < 40, f"seed {SEED}: rubbish fills the desk's console\n{done.stderr[:4000]}"
+    assert list(outside.iterdir()) == [], f"seed {SEED}: something was written outside the module root"
     # Runs that rubbish began are for nobody: the fuzzer has ended those it knows of.
     node.rests()
     wait_for(lambda: node.resident() < resident + ROOM, f"seed {SEED}: memory is given back", 20)
-    lines = [line for line in node.said.splitlines() if not re.search(r"a run begins|the run (is over|ends)|: refused: ", line)]
+    lines = [line for line in node.said.splitlines() if not re.search(r"a run begins|the run (is over|ends)|: refused: |: took fuzz/", line)]
     assert len(lines) < 100, f"seed {SEED}: rubbish fills the log\n" + "\n".join(lines[:120])
     assert all(line.isprintable() for line in node.said.splitlines()), "what strangers say does not break the log's lines"
     hosts.serves("aba")

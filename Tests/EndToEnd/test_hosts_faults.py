@@ -221,6 +221,19 @@ def test_node_is_killed(hosts):
     hosts.serves()
 
 
+def test_node_is_there_again_at_once(hosts):
+    """One that took its place does not go on with what it does not know."""
+    hosts.start()
+    with hosts.live() as sim:
+        sim.ready().frame(5)
+        hosts["b"].kill()
+        hosts["b"].start()
+        fails(sim, "host b")
+    hosts.all_ended("watch_a", "watch_b", "watch_c")
+    hosts.rest()
+    hosts.serves()
+
+
 def test_node_and_its_process_are_killed(hosts):
     """All of Hermes on a host but the keeper and the modules, at once."""
     hosts.start()
@@ -377,6 +390,26 @@ def test_missing_node_is_named(hosts):
     hosts.serves()
 
 
+def test_interrupted_while_a_node_is_waited_for(hosts):
+    hosts.start("ac")
+    hosts.add("b")
+    with Running(hosts.desk, hosts.ring(), "--wait", 60, record=False) as sim:
+        wait_for(lambda: connections_to(hosts["c"].port), "the run reaches the nodes that are there")
+        sim.process.send_signal(signal.SIGINT)
+        assert sim.finish(10).expect(130).seconds < 10
+    hosts.rest()
+
+
+def test_interrupted_while_a_host_stages(hosts):
+    hosts.start("ab")
+    with hosts.live({"slow": ("b", "signal y\ninit write {ends}\ninit hang")}, watched="ab", record=False) as sim:
+        sim.until(lambda: "slow" in hosts.ended, "init is called")
+        sim.process.send_signal(signal.SIGINT)
+        sim.finish(15).expect(130)
+    hosts.rest()
+    hosts.serves("aba")
+
+
 # ---- Two of one kind ---------------------------------------------------------------------------------------------
 
 def test_second_node_on_a_busy_port(hosts):
@@ -392,6 +425,57 @@ def test_second_node_on_a_busy_port(hosts):
         whole_frames(sim.finish(20).expect(0))
     hosts.all_ended("watch_a", "watch_b", "watch_c")
     hosts.rest()
+
+
+@pytest.fixture
+def beside(hosts):
+    """A node at a socket in the file system, and the sockets in its folder."""
+    folder = hosts.desk.folder / "ipc"
+    folder.mkdir()
+    node = hosts.add("a", path=folder / "s").start()
+    return node, lambda: sorted(path.name for path in folder.iterdir())
+
+
+def test_second_node_on_a_socket(hosts, beside):
+    node, sockets = beside
+    with hosts.live(watched="a") as sim:
+        sim.ready().frame(5)
+        second = subprocess.run(node.words(), capture_output=True, text=True, timeout=10)
+        assert second.returncode == 2 and node.endpoint in second.stderr and "taken" in second.stderr, second.stderr
+        sim.command("stop")
+        sim.finish(20).expect(0)
+    hosts.serves("aaa")
+    assert sockets() == ["s"]
+    assert node.end() == 0
+    assert sockets() == []
+
+
+def test_sockets_that_killed_processes_leave(hosts, beside):
+    node, sockets = beside
+    with hosts.live(watched="a") as sim:
+        sim.ready().frame(5)
+        assert len(sockets()) == 2, "the node's and the run's"
+        os.kill(node.worker(), signal.SIGKILL)
+        fails(sim, "host a", "SIGKILL")
+    hosts.rest()
+    assert sockets() == ["s"]
+    with hosts.live(watched="a") as sim:
+        sim.ready().frame(5)
+        for pid in [node.process.pid, *node.processes()]:
+            os.kill(pid, signal.SIGKILL)
+        node.process.wait()
+        fails(sim, "host a")
+    node.start()
+    assert sockets() == ["s"], "what was left is gone with the next start"
+    hosts.serves("aaa")
+
+
+def test_file_in_place_of_a_socket(hosts):
+    path = hosts.desk.write("precious", "words\n")
+    node = hosts.add("a", path=path)
+    done = subprocess.run(node.words(), capture_output=True, text=True, timeout=10)
+    assert done.returncode == 2 and str(path) in done.stderr and "no socket" in done.stderr, done.stderr
+    assert path.read_text() == "words\n"
 
 
 def own_shared_memory(words):
