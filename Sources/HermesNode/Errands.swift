@@ -77,6 +77,7 @@ final class Errands: @unchecked Sendable {
 
     private func work() {
         while let (message, caller) = next() {
+            defer { if message.encoded.count > NodeListener.bulk { NodeListener.giveMemoryBack() } }
             var answer: ControlMessage?
             do {
                 answer = try self.answer(message, caller)

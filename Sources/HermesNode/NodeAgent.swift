@@ -73,8 +73,6 @@ public final class NodeAgent {
     private let errands: Errands
     private var runs: [Run] = []
     private let outbox: Outbox
-    /// Heard before something else has its turn.
-    private static let messagesInTurn = 64
     private var rubbishTold = 0
     private var oldCoordinators = Tally()
 
@@ -135,7 +133,7 @@ public final class NodeAgent {
             for index in runs.indices where ready.contains(runs[index].process.channel.descriptor) { hear(index) }
             outbox.retry()
             for (answer, caller) in errands.takeAnswers() { outbox.send(answer, to: caller) }
-            for _ in 0..<Self.messagesInTurn {
+            for _ in 0..<Self.mostAtOnce {
                 guard let (caller, message) = listener.next() else { break }
                 answer(message, caller)
             }

@@ -21,7 +21,7 @@ public final class NodeListener {
     /// Messages that may wait for one caller.
     private static let mostWaiting: Int32 = 500
     /// Bytes from which on a message's memory is worth giving back.
-    private static let bulk = 1 << 16
+    public static let bulk = 1 << 16
     private var hasReadBulk = false
     /// How much rubbish is looked at in one go.
     private static let mostRubbish = 100
@@ -47,6 +47,9 @@ public final class NodeListener {
         try socket.bind(endpoint)
     }
 
+    /// After messages of many bytes were done with.
+    public static func giveMemoryBack() { hermes_give_memory_back() }
+
     public func close() {
         socket.close()
         events.socket.close()
@@ -66,7 +69,7 @@ public final class NodeListener {
         }
         for _ in 0..<Self.mostRubbish {
             guard let parts = socket.receive(most: 3) else {
-                if hasReadBulk { hermes_give_memory_back() }
+                if hasReadBulk { Self.giveMemoryBack() }
                 hasReadBulk = false
                 return nil
             }
