@@ -161,9 +161,6 @@ class Job:
         assert [path.name for path in self.folder.iterdir() if path.name.startswith(".")] == []
 
 
-NO_KEYGEN = pytest.mark.xfail(strict=True, reason="NOT TRIED: this hermes has no keygen yet")
-
-
 @pytest.fixture
 def job(tmp_path):
     return Job(tmp_path, ["127.0.0.11", "127.0.0.12", "127.0.0.13"])
@@ -201,7 +198,6 @@ def running(job):
     wait_for(look, f"frames of the job; so far:\n{job.output}")
 
 
-@NO_KEYGEN
 def test_a_run_on_allocated_machines_gives_the_numbers_of_one(placed_job, hermes):
     there, here = placed_job.slurm / "there.json", placed_job.slurm / "here.json"
     placed_job.start("--digest", "--summary", there).ends(0).left_nothing()
@@ -214,7 +210,6 @@ def test_a_run_on_allocated_machines_gives_the_numbers_of_one(placed_job, hermes
     assert there["digest"] == here["digest"]
 
 
-@NO_KEYGEN
 def test_a_job_that_is_told_to_end_ends_in_order(placed_job):
     placed_job.start("--mode", "realtime", "--end-time", 1e6, "--record", "out.csv")
     running(placed_job)
@@ -224,7 +219,6 @@ def test_a_job_that_is_told_to_end_ends_in_order(placed_job):
     assert placed_job.output.count("hermes-node: ended\n") == 2, placed_job.output
 
 
-@NO_KEYGEN
 def test_a_node_that_is_lost_ends_the_job_with_the_word_of_the_run(placed_job):
     placed_job.start("--mode", "realtime", "--end-time", 1e6, "--record", "out.csv")
     running(placed_job)
