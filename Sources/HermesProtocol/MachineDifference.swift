@@ -14,7 +14,8 @@ extension Machine {
             }
         }
         return kinds.map { names, machine in
-            "\(names.joined(separator: ", ")): \(machine.differences(from: first.machine, of: first.name))"
+            names.joined(separator: ", ") + ": "
+                + machine.differences(from: first.machine, of: first.name).joined(separator: "; ")
         }
     }
 
@@ -22,7 +23,8 @@ extension Machine {
         architecture == other.architecture && libc == other.libc && Set(features) == Set(other.features)
     }
 
-    private func differences(from other: Machine, of name: String) -> String {
+    /// One clause for each thing in which this machine is not like that of `name`.
+    public func differences(from other: Machine, of name: String) -> [String] {
         var parts: [String] = []
         if architecture != other.architecture {
             parts.append("\(architecture), where \(name) is \(other.architecture)")
@@ -32,6 +34,6 @@ extension Machine {
         if !more.isEmpty { parts.append("a CPU with \(more.joined(separator: " ")), which \(name) lacks") }
         let less = other.features.filter { !features.contains($0) }
         if !less.isEmpty { parts.append("a CPU without \(less.joined(separator: " ")), which \(name) has") }
-        return parts.joined(separator: "; ")
+        return parts
     }
 }

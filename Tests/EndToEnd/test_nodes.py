@@ -6,11 +6,13 @@ import shutil
 import signal
 import stat
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
 from conftest import Running, segment_words, wait_for
 from nodes import MARK
+from zmtp import FakeNode
 
 
 # ---- keygen -----------------------------------------------------------------------------------------------------
@@ -153,6 +155,72 @@ def test_nodes_without_hosts(desk):
     assert done.stdout == ""
     assert report(desk, config) == {}
     desk.command("push", config).expect(0, "nothing to push")
+
+
+# ---- Hosts that are not like this machine ---------------------------------------------------------------------
+
+def other_machine(ahead_seconds=0.0, **answers):
+    """What a node on a machine of another kind says, its clock so much ahead."""
+    def clock():
+        return time.time_ns() + int(ahead_seconds * 1e9)
+
+    def answer(message):
+        say = message["say"]
+        known = {
+            "hello": lambda: ("welcome", {
+                "version": "0.2.9", "protocolVersion": 1, "oldestProtocol": 1, "clockNanoseconds": clock(), "cores": 64,
+                "memory": 512 << 30, "running": ["tide", "wind"],
+                "machine": {"architecture": "riscv64", "processor": "Odd", "features": [], "libc": "glibc 2.99"}}),
+            "ping": lambda: ("pong", {"clockNanoseconds": clock()}),
+            "checkup": lambda: ("findings", {"findings": [
+                {"subject": "sails", "verdict": "broken", "seen": "torn", "cure": "mend them"}]}),
+        }
+        return answers[say] if say in answers else known[say]() if say in known else ("refused", {"cause": f"no {say} here"})
+    return answer
+
+
+def config_of(desk, fake):
+    return desk.config(ONE_REMOTE.format(name=desk.name, hosts=f'hosts:\n  bench: {{ endpoint: "{fake.endpoint}" }}\n'))
+
+
+def test_nodes_of_another_kind(desk):
+    with FakeNode(other_machine(ahead_seconds=-90)) as fake:
+        host = report(desk, config_of(desk, fake))["bench"]
+        text = desk.command("nodes", "sim.yaml").expect(0).stdout
+    assert abs(host["clock_offset_s"] + 90) <= host["clock_error_s"] + 0.01
+    assert host["version"] == "0.2.9" and host["cores"] == 64 and host["running"] == ["tide", "wind"]
+    assert any("riscv64, where this machine is" in one for one in host["differences"])
+    assert any("glibc 2.99, where this machine has" in one for one in host["differences"])
+    assert [message["say"] for message in fake.heard].count("ping") == 2 * 15
+    line = next(line for line in text.splitlines() if line.startswith("bench "))
+    assert "tide, wind" in line and "512.0 GiB" in line and re.search(r" -1 min 30 s| -90(\.0)? s", line), line
+    assert "host bench: riscv64" in text and "last bits" in text
+
+
+def test_doctor_of_another_kind(desk):
+    with FakeNode(other_machine(ahead_seconds=0.5)) as fake:
+        document, hosts = checkups(desk.command("doctor", config_of(desk, fake), "--format", "json").expect(2))
+    found = {finding["subject"]: finding for finding in hosts["bench"]["findings"]}
+    assert document["healthy"] is False and found["sails"]["verdict"] == "broken" and found["sails"]["cure"] == "mend them"
+    for subject, words in {"version": "0.2.9", "clock from here": "+500 ms", "kind of machine": "riscv64"}.items():
+        assert found[subject]["verdict"] == "poor" and words in found[subject]["seen"] and found[subject]["cure"], found[subject]
+
+
+@pytest.mark.parametrize("command, answers, words", [
+    ("nodes", {"ping": ("refused", {"cause": "no ping here"})}, "no ping here"),
+    ("nodes", {"hello": ("welcome", {"version": 7})}, "can't be read"),
+    ("nodes", {"hello": ("sing", {})}, "can't be read"),
+    ("nodes", {"hello": None}, "does not answer"),
+    ("push", {"hashes": ("hashed", {"entries": []})}, "not those asked for"),
+    ("push", {}, "no hashes here"),
+    ("doctor", {"checkup": ("refused", {"cause": "no doctor here"})}, "no doctor here"),
+])
+def test_a_node_that_does_not_do_what_is_asked(desk, command, answers, words):
+    desk.module("trouble")
+    desk.write("far.trouble", "signal x\n")
+    with FakeNode(other_machine(**answers)) as fake:
+        done = desk.command(command, config_of(desk, fake))
+    assert done.code == 2 and "bench" in told(done) and words in told(done), done.said
 
 
 # ---- Keys -------------------------------------------------------------------------------------------------------

@@ -44,8 +44,10 @@ enum ClockChecks {
         let state = UnsafeMutableRawPointer.allocate(byteCount: 1024, alignment: 16)
         state.initializeMemory(as: UInt8.self, repeating: 0, count: 1024)
         defer { state.deallocate() }
-        let isSynchronised = unsafeBitCast(symbol, to: Call.self)(state) != unsynchronised
-        return isSynchronised
+        let answer = unsafeBitCast(symbol, to: Call.self)(state)
+        // A service that may not set the clock may not ask either.
+        guard answer >= 0 else { return .fine("clock", "unknown: this process may not ask") }
+        return answer != unsynchronised
             ? .fine("clock", "synchronised")
             : .poor(
                 "clock", "not synchronised: logs of several hosts don't line up",

@@ -43,22 +43,6 @@ extension HostReport.Standing {
         roundTripSeconds = trips[trips.count / 2].seconds
         clockOffsetSeconds = trips[0].offset
         clockErrorSeconds = trips[0].seconds / 2
-        differences = call.welcome.machine.differences(from: here)
-    }
-}
-
-extension Machine {
-    /// What there is of this machine that may change the last bits of a module's results, and how the other one has it.
-    func differences(from other: Machine) -> [String] {
-        var found: [String] = []
-        if architecture != other.architecture { found.append("\(architecture), here \(other.architecture)") }
-        if libc != other.libc { found.append("\(libc), here \(other.libc)") }
-        let more = features.filter { !other.features.contains($0) }
-        let less = other.features.filter { !features.contains($0) }
-        // Of another architecture there is nothing to compare.
-        guard architecture == other.architecture else { return found }
-        if !more.isEmpty { found.append("has \(more.joined(separator: ", ")), which this machine lacks") }
-        if !less.isEmpty { found.append("lacks \(less.joined(separator: ", ")), which this machine has") }
-        return found
+        differences = call.welcome.machine.differences(from: here, of: "this machine")
     }
 }
