@@ -37,10 +37,13 @@ extension EmbeddedNode {
             var isWaiting = false
             for place in guards.posts[post].members where guards.entries[place].isDue {
                 guard !guards.entries[place].hasAnswered else { continue }
-                if let failure = stepFailure(place, frame: frame) {
+                switch answer(of: place, frame: frame) {
+                case .done: continue
+                case .none: isWaiting = true
+                case .failure(let failure):
                     try fail(place, failure, frame: frame, isStepping: true)
+                    if !guards.entries[place].hasAnswered { isWaiting = true }
                 }
-                if segment.isOwed(byModule: guards.entries[place].index) { isWaiting = true }
             }
             guard try !isWaiting && saveStates(post, frame: frame) else { continue }
             guards.isFinished[post] = true
@@ -64,11 +67,19 @@ extension EmbeddedNode {
         return true
     }
 
-    private func stepFailure(_ place: Int, frame: UInt64) -> RunFailure? {
+    private enum Answer {
+        case none, done
+        case failure(RunFailure)
+    }
+
+    /// How far a module is with its step. Asked once a look: it goes on meanwhile.
+    private func answer(of place: Int, frame: UInt64) -> Answer {
         let index = guards!.entries[place].index
-        if segment!.isOwed(byModule: index) { return guards!.lost.contains(index) ? lost(index, frame: frame) : nil }
+        if segment!.isOwed(byModule: index) {
+            return guards!.lost.contains(index) ? .failure(lost(index, frame: frame)) : .none
+        }
         let status = segment!.status(ofModule: index)
-        return status == 0 ? nil : statusFailure(index, status, reason(of: index), frame: frame)
+        return status == 0 ? .done : .failure(statusFailure(index, status, reason(of: index), frame: frame))
     }
 
     // MARK: Between frames
@@ -285,19 +296,19 @@ extension EmbeddedNode {
             if guards.entries[place].savesState {
                 try attempt(place) { asked[place] = try askForState(place) }
             } else {
-                answer(place)
+                finish(place)
             }
         }
         for (place, sequence) in asked {
             try attempt(place) {
                 try receiveState(place, sequence)
-                answer(place)
+                finish(place)
             }
         }
         return isComplete
     }
 
-    private func answer(_ place: Int) {
+    private func finish(_ place: Int) {
         guards!.entries[place].hasAnswered = true
         guards!.entries[place].ladder.step()
     }

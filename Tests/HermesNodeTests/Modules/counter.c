@@ -1,4 +1,4 @@
-/* Counts its steps; `seen` comes over a wire, `gain` from users. COUNTER in its environment says how it misbehaves;
+/* Counts its steps, and again in `level`, which lives in the segment alone; `seen` comes over a wire, `gain` from users. COUNTER in its environment says how it misbehaves;
  * with COUNTER_ONCE only as long as there is no file of that name, which it then makes. With COUNTER_STATE it saves its
  * state. */
 #include <hermes/module.h>
@@ -11,6 +11,7 @@
 
 static int64_t count, seen;
 static double gain, product, sum;
+static hermes_handle_t level;
 
 static const char *variable(const char *name) { return getenv(name) ? getenv(name) : ""; }
 
@@ -26,7 +27,14 @@ static int has_come(const char *trouble) {
   return file >= 0;
 }
 
+static int init(const char *config_path, const char *shm_name) {
+  (void)config_path, (void)shm_name;
+  level = hermes_resolve("level");
+  return level.slot == NULL;
+}
+
 static int stage(void) {
+  hermes_write_f64(level, 0);
   count = seen = 0;
   gain = 0.5;
   product = sum = 0;
@@ -42,6 +50,7 @@ static int step(double dt) {
   count++;
   product = gain * (double)seen;
   sum += product;
+  hermes_write_f64(level, hermes_read_f64(level) + 1);
   if (count != 3) return 0;
   if (has_come("fail step 3")) {
     fprintf(stderr, "tank is empty\n");
@@ -85,12 +94,13 @@ static int load(const void *buffer, size_t size) {
 }
 
 hermes_module_t *hermes_module_create(void) {
-  static hermes_module_t module = {.stage = stage, .step = step, .reset = stage, .terminate = terminate};
+  static hermes_module_t module = {.init = init, .stage = stage, .step = step, .reset = stage, .terminate = terminate};
   declare("count", HERMES_I64, HERMES_OUTPUT, &count);
   declare("seen", HERMES_I64, HERMES_INPUT, &seen);
   declare("gain", HERMES_F64, HERMES_INPUT, &gain);
   declare("product", HERMES_F64, HERMES_OUTPUT, &product);
   declare("sum", HERMES_F64, HERMES_OUTPUT, &sum);
+  declare("level", HERMES_F64, HERMES_OUTPUT, NULL);
   if (is("announce twice")) declare("count", HERMES_F64, 0, NULL);
   /* The first process is killed by the test; the next one is another program, as it were. */
   if (is("announce more") && access(variable("COUNTER_ONCE"), F_OK) == 0) declare("more", HERMES_F64, 0, NULL);
