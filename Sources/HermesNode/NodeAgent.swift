@@ -315,6 +315,11 @@ public final class NodeAgent {
                 guard let line = message.body(SaidLine.self) else { continue }
                 log.detail("\(run.name)\(line.module.map { ".\($0)" } ?? ""): \(line.text)")
                 if line.module == nil { outbox.tell("line", line, to: run.owner) } else { pass(line, of: index) }
+            case "fired":
+                guard let error = message.body(ModuleError.self) else { continue }
+                log.note(
+                    "\(run.name): module \(error.module) failed at frame \(error.frame) and is \(error.action.rawValue): "
+                        + error.cause)
             case "ending":
                 guard let why = message.body(Refused.self) else { continue }
                 runs[index].ending = why.cause

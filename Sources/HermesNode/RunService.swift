@@ -367,8 +367,9 @@ final class RunService: @unchecked Sendable {
         return try node.launch()
     }
 
-    /// On the thread that runs the frames, so that it comes before the done of its frame.
+    /// On the thread that runs the frames, so that it comes before the done of its frame; and to the node's log.
     private func tell(_ error: ModuleError) {
+        channel.say("fired", error)
         if let message = try? ControlMessage("fired", error) { try? link.send(message, to: Self.coordinator) }
     }
 

@@ -343,6 +343,7 @@ def test_a_module_on_a_node_is_held(hosts):
         line = sim.says("module weak on host b at frame", "SIGKILL", "held")
         frame = int(re.search(r"at frame (\d+)", line)[1])
         wait_for(lambda: status(sim, "weak")["state"] == "held", "status says so on the desk")
+        hosts["b"].says("module weak", f"frame {frame}", "held", "SIGKILL")
         assert status(sim, "weak")["last_error"]["frame"] == frame and status(sim, "steady")["state"] == "running"
         sim.frame(frame + 20)
         sim.command("stop")

@@ -402,6 +402,51 @@ import Testing
         #expect(calm.end() == [])
     }
 
+    @Test(arguments: [1, 2, 3, 4]) func heldAtAnyMoment(seed: UInt64) throws {
+        let names = (0..<6).map { "m\($0)" }
+        let bench = try Bench(
+            [.process("steady")] + names.map { .process($0, onError: .hold) },
+            wires: [("steady.count", "m0.seen")] + zip(names, names.dropFirst()).map { ("\($0).sum", "\($1).gain") },
+            schedule: [["m0"], ["steady", "m1", "m2"], ["m3", "m4", "m5"]])
+        try bench.stage()
+        let pids = try bench.pids(), isOver = Flag(), done = DispatchSemaphore(value: 0)
+        DispatchQueue(label: "killer").async {
+            var random = seed &* 0x9E37_79B9_7F4A_7C15
+            for victim in (1...6).shuffled() {
+                random = random &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
+                let next = bench.node.completedFrame + random >> 60
+                _ = eventually { isOver.isSet || bench.node.completedFrame > next }
+                for _ in 0..<(random >> 44 & 0x3FFFF) {}
+                kill(pids[victim], SIGKILL)
+            }
+            done.signal()
+        }
+        defer {
+            isOver.set()
+            done.wait()
+        }
+        var rows: [[String: UInt64]] = [[:]]
+        while bench.node.moduleErrors.count < names.count || rows.count < 10 {
+            try bench.step(UInt64(rows.count)...UInt64(rows.count))
+            var row: [String: UInt64] = [:]
+            for module in ["steady"] + names {
+                for signal in ["count", "sum", "product", "level"] {
+                    row["\(module).\(signal)"] = bench.bits("\(module).\(signal)")
+                }
+            }
+            rows.append(row)
+        }
+        #expect(rows.indices.dropFirst().allSatisfy { rows[$0]["steady.count"] == UInt64($0) })
+        for error in bench.node.moduleErrors {
+            let held = rows.dropFirst(max(1, Int(error.frame) - 1)).map { row in
+                ["count", "sum", "product", "level"].map { row["\(error.module).\($0)"]! }
+            }
+            #expect(Set(held).count == 1, "\(error.module), held since frame \(error.frame), seed \(seed)")
+            #expect(held[0][0] == error.frame - 1 && Double(bitPattern: held[0][3]) == Double(error.frame - 1))
+        }
+        #expect(bench.end(hurried: true) == [])
+    }
+
     private final class Flag: @unchecked Sendable {
         private let lock = NSLock()
         private var value = false
