@@ -247,7 +247,8 @@ def test_status(paused):
     status = json.loads(paused.command("status", "--format", "json").stdout)
     assert status == {"name": paused.name, "state": "paused", "mode": "single_frame", "frame": 2, "frames": None, "epoch": 0,
                       "time": 0.25, "rate_hz": 8, "pid": paused.process.pid,
-                      "modules": [{"name": "zulu", "state": "paused"}, {"name": "alpha", "state": "paused"}]}
+                      "modules": [{"name": name, "state": "paused", "restarts": 0, "last_error": None}
+                                  for name in ("zulu", "alpha")]}
     all_of_them = json.loads(paused.desk.command("status", "--format", "json").expect(0).stdout)
     assert status in all_of_them
     assert re.search(rf"^{paused.name} +paused +single_frame +2 ", paused.desk.command("status").stdout, re.M)
