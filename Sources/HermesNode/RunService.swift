@@ -211,9 +211,13 @@ final class RunService: @unchecked Sendable {
         if failure.code == .refused || failure.code == .lost {
             if let cause = endCause.withLock({ $0 }) {
                 failure = RunFailure(.lost, host: order.open.host, frame: failure.frame ?? lastFrame, cause: cause)
-            } else if let peer = lostPeer.withLock({ $0 }) {
-                failure = lost(peer)
             }
+        }
+        // What is missing after a loss looks like a peer's mistake.
+        if [.refused, .lost, .protocolError].contains(failure.code), endCause.withLock({ $0 }) == nil,
+            let peer = lostPeer.withLock({ $0 })
+        {
+            failure = lost(peer)
         }
         failure.host = failure.host ?? order.open.host
         if let message = try? ControlMessage("failed", failure) {

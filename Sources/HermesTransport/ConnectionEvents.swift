@@ -4,7 +4,7 @@ import Glibc
 /// What happens to a socket's connections.
 public enum ConnectionEvent: Sendable, Equatable {
     /// A peer has proved who it is.
-    case connected(descriptor: Int32)
+    case connected
     case disconnected(descriptor: Int32)
     /// The other side does not accept this key.
     case refusedHere
@@ -25,7 +25,8 @@ final class ConnectionEvents {
     init(of watched: Socket, in context: MessageContext) throws {
         let address = "inproc://events-\(Self.number.next())"
         let wanted =
-            ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_HANDSHAKE_FAILED_AUTH | ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL
+            ZMQ_EVENT_ACCEPTED | ZMQ_EVENT_CONNECTED | ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_HANDSHAKE_FAILED_AUTH
+            | ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL
             | ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL | ZMQ_EVENT_DISCONNECTED | ZMQ_EVENT_CONNECT_RETRIED
         guard zmq_socket_monitor(watched.pointer, address, wanted) == 0 else {
             throw TransportError("can't watch a socket")
@@ -35,11 +36,14 @@ final class ConnectionEvents {
     }
 
     /// What is lost of short messages is sent again at an even pace, not after pauses that double: a run goes on soon after
-    /// an outage. Means nothing to sockets other than TCP.
+    /// an outage. The kernel does so only where loss sets the pace, so not under BBR. Means nothing to sockets other than TCP.
     private static func triesEvenly(_ descriptor: Int32) {
+        let tcp = Int32(IPPROTO_TCP)
+        for algorithm in ["cubic", "reno"] {
+            if setsockopt(descriptor, tcp, TCP_CONGESTION, algorithm, socklen_t(algorithm.utf8.count)) == 0 { break }
+        }
         var yes: Int32 = 1
-        setsockopt(
-            descriptor, Int32(IPPROTO_TCP), TCP_THIN_LINEAR_TIMEOUTS, &yes, socklen_t(MemoryLayout<Int32>.size))
+        setsockopt(descriptor, tcp, TCP_THIN_LINEAR_TIMEOUTS, &yes, socklen_t(MemoryLayout<Int32>.size))
     }
 
     func next() -> ConnectionEvent? {
@@ -48,9 +52,10 @@ final class ConnectionEvents {
             let number = Int32(UInt16(head[0]) | UInt16(head[1]) << 8)
             let value = head[2..<6].enumerated().reduce(UInt32(0)) { $0 | UInt32($1.element) << (8 * $1.offset) }
             switch number {
-            case ZMQ_EVENT_HANDSHAKE_SUCCEEDED:
+            case ZMQ_EVENT_ACCEPTED, ZMQ_EVENT_CONNECTED:
                 Self.triesEvenly(Int32(bitPattern: value))
-                return .connected(descriptor: Int32(bitPattern: value))
+                continue
+            case ZMQ_EVENT_HANDSHAKE_SUCCEEDED: return .connected
             case ZMQ_EVENT_DISCONNECTED: return .disconnected(descriptor: Int32(bitPattern: value))
             case ZMQ_EVENT_HANDSHAKE_FAILED_AUTH: return .refusedHere
             case ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL: return .notUnderstood
