@@ -89,8 +89,8 @@ def test_rubbish(hosts, keys):
     hosts.serves("aba")
 
 
-def as_desk(node, keys):
-    return Curve(node.endpoint, node.keys.public, keys.public, keys.path.read_text().strip())
+def as_desk(node, keys, timeout=5):
+    return Curve(node.endpoint, node.keys.public, keys.public, keys.path.read_text().strip(), timeout)
 
 
 def hear_out(connection):
@@ -103,14 +103,15 @@ def hear_out(connection):
 def rubbish_by_curve(node, fuzzer, desk, stranger):
     """From somebody who has keys: of the desk, after all, or of a stranger, who is not let in."""
     keys = fuzzer.random.choice([desk, stranger])
-    with as_desk(node, keys) as connection:
+    with as_desk(node, keys, timeout=1 if keys is stranger else 5) as connection:
         for _ in range(5):
             say, body = fuzzer.message()
             odd = fuzzer.remember(control(say, 1, fuzzer.odd_body(body)))
             rubbish = fuzzer.random.choice([fuzzer.bytes(), b"", odd, b"{" * 9999])
             parts = fuzzer.random.choice([1, 1, 1, 2, 5])
             for part in range(parts):
-                connection.send(rubbish, more=part < parts - 1)
+                if not connection.send(rubbish, more=part < parts - 1):
+                    return
         if keys is desk:
             hear_out(connection)
 
