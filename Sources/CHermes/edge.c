@@ -30,6 +30,10 @@ void hermes_edge_new_epoch(hermes_view *view) {
   hermes_futex_wake(frame_word(view), INT_MAX);
 }
 
+int hermes_edge_writes_wait(const hermes_view *view) {
+  return hermes_load64(&view->control->queue_tail) != view->control->queue_head;
+}
+
 uint64_t hermes_edge_apply_writes(hermes_view *view) {
   hermes_control *control = view->control;
   uint64_t tail = hermes_load64(&control->queue_tail), head = control->queue_head;

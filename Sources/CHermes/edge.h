@@ -10,6 +10,9 @@ void hermes_edge_publish(hermes_view *view, uint64_t frame, double time);
 void hermes_edge_begin_reset(hermes_view *view);
 /* Shows an epoch at frame 0, whose values are stored: everybody who waits for a frame wakes. */
 void hermes_edge_new_epoch(hermes_view *view);
+/* 1 while writes queued from outside wait. */
+int hermes_edge_writes_wait(const hermes_view *view);
+
 /* Applies the writes queued from outside; the number applied. */
 uint64_t hermes_edge_apply_writes(hermes_view *view);
 /* Copies the data for whoever asked for values of one frame. Cheap when nobody did. */

@@ -49,6 +49,7 @@ struct SimulationBuilder {
         if let liveness = draft.livenessSeconds { execution.livenessSeconds = liveness.value }
         if let policy = draft.onModuleError { execution.onModuleError = policy.value }
         if let limit = draft.restartLimit { execution.restartLimit = limit.value }
+        if let mirrors = draft.mirrors { execution.mirrors = mirrors }
         return execution
     }
 

@@ -51,6 +51,10 @@ public final class Fleet: NodeSession, @unchecked Sendable {
     private let linkContext = MessageContext(), controlContext = MessageContext()
     private var control: NodeControl?
     private var link: RunLink?
+    /// Nil when mirrors go over the link.
+    private var streams: MirrorStreams?
+    /// What every participant of the run knows.
+    private var token = ""
     private let isOver = Alarm()
     private var watching: pthread_t?
     /// Why the alarm was raised.
@@ -74,10 +78,17 @@ public final class Fleet: NodeSession, @unchecked Sendable {
     private var collected: [[Int]] = []
     private var deskSlots: [Int] = []
     private var grant = Grant(fixed: nil, width: 0)
-    /// First frame of the last grant, how many of it each host has completed, and their values, row by row.
-    private var granted: UInt64 = 0
-    private var done: [UInt64] = []
-    private var rows: [[UInt64]] = []
+    /// The run that is waited for and the one granted behind it, taking turns.
+    private var runs: [GrantedRun] = []
+    private var oldest = 0
+    private var runsUnderWay = 0
+    /// Holds the frames of the last advance.
+    private var recalled = 0
+    public private(set) var grantedFrame: UInt64 = 0
+    /// Somebody has set values on a host, which waits for an edge that no host has been granted.
+    private var writesWait = false
+    /// When the run before was done, CLOCK_MONOTONIC nanoseconds.
+    private var measuredFrom: UInt64 = 0
     public private(set) var completedFrame: UInt64 = 0
     private var table = UnsafeMutablePointer<UInt64>.allocate(capacity: 1)
 
@@ -158,6 +169,7 @@ public final class Fleet: NodeSession, @unchecked Sendable {
         var securities = (0..<directory.count).map { _ in LinkSecurity(token: "") }
         let token = (0..<4).map { _ in String(UInt32.random(in: 0 ... .max), radix: 36) }.joined()
         let padded = token + String(repeating: "0", count: max(0, 24 - token.utf8.count))
+        self.token = padded
         if settings.keys != nil {
             let keys = (0..<directory.count).map { _ in CurveKeys.generate() }
             for index in securities.indices {
@@ -186,7 +198,7 @@ public final class Fleet: NodeSession, @unchecked Sendable {
                     simulation: simulation.name, host: host.name, index: index + 1, participants: directory.count,
                     run: run,
                     security: securities[index + 1], mirrorAddress: host.mirror,
-                    livenessSeconds: settings.livenessSeconds))
+                    livenessSeconds: settings.livenessSeconds, wantsStreams: simulation.execution.mirrors != .zeromq))
         }
         let limit = deadline(after: 15)
         return try questions.enumerated().map { index, question in
@@ -225,7 +237,47 @@ public final class Fleet: NodeSession, @unchecked Sendable {
             peers[pair.second].append(SetUp.Peer(index: pair.first, host: first.name, endpoint: endpoint))
             peers[pair.first].append(SetUp.Peer(index: pair.second, host: directory.name(pair.second), endpoint: nil))
         }
-        try askAll("setup") { SetUp(peers: peers[$0]) }
+        let roads = try streamRoads(opened)
+        for host in 1..<directory.count {
+            try say("setup", SetUp(peers: peers[host], streams: roads?[host]), to: host)
+        }
+        if let roads { try meetStreams(roads[0]) }
+        try awaitAll("ok") { _, _ in }
+    }
+
+    /// For each host the streams it has, nil when mirrors go over the links of the run.
+    private func streamRoads(_ opened: [OpenedRun]) throws -> [[SetUp.Stream]]? {
+        guard simulation.execution.mirrors != .zeromq else { return nil }
+        if let host = directory.hosts.indices.first(where: { opened[$0].streams == nil }) {
+            // An older node has none.
+            if simulation.execution.mirrors == .auto { return nil }
+            throw RunFailure(
+                .refused, host: directory.hosts[host].name,
+                cause: "offers no mirror streams; upgrade its hermes-node or leave out `mirrors: tcp`")
+        }
+        let map = StreamMap(directory, opened, isSealed: settings.keys != nil, isTCPOnly: simulation.execution.mirrors == .tcp)
+        return map.streams
+    }
+
+    private func meetStreams(_ wanted: [SetUp.Stream]) throws {
+        let streams = MirrorStreams(run: run, index: 0, participants: directory.count, alarm: alarm)
+        self.streams = streams
+        let peers = wanted.map {
+            StreamPeer(
+                index: $0.index, endpoint: $0.endpoint, path: $0.path, sendKey: $0.sendKey, receiveKey: $0.receiveKey)
+        }
+        let meeting = StreamMeeting(
+            run: run, index: 0, token: token, livenessSeconds: settings.livenessSeconds, alarm: alarm, refused: { _ in })
+        let missing = try linked(0) {
+            try meeting.meet(peers, through: StreamDoor(), into: streams, until: deadline(after: 5))
+        }
+        guard let host = missing.first, let stream = wanted.first(where: { $0.index == host }) else { return }
+        // What the host itself has to say comes first.
+        if let failure = try hostFailure() { throw failure }
+        throw RunFailure(
+            .lost, host: directory.name(host),
+            cause: "is not reached for mirrors at \(stream.endpoint ?? stream.path ?? "its socket"); let firewalls pass the "
+                + "whole range of hermes-node's --ports, or use --mirrors zeromq")
     }
 
     private func launchModules() throws -> [Announcement] {
@@ -268,8 +320,7 @@ public final class Fleet: NodeSession, @unchecked Sendable {
         }
         deskSlots = collected[0].map { localSlot($0, of: 0) }
         grant = Grant(fixed: settings.grant, width: collected.map(\.count).max() ?? 0)
-        done = Array(repeating: 0, count: directory.count)
-        rows = collected.map { [UInt64](repeating: 0, count: max($0.count, 1)) }
+        runs = Array(repeating: GrantedRun(widths: collected.map(\.count)), count: 2)
         table.deallocate()
         table = .allocate(capacity: max(plan.registry.signals.count, 1))
         table.initialize(repeating: 0, count: max(plan.registry.signals.count, 1))
@@ -282,12 +333,13 @@ public final class Fleet: NodeSession, @unchecked Sendable {
                     shares[host], collected: collected[host].compactMap { local[$0] },
                     longestStepSeconds: longestStepSeconds), to: host)
         }
-        try desk.prepare(shares[0], link: link, longestStepSeconds: longestStepSeconds)
+        try linked(0) { try streams?.reserve(shares[0]) }
+        try desk.prepare(shares[0], mirrors: streams ?? link, longestStepSeconds: longestStepSeconds)
         try awaitAll("ok") { _, _ in }
     }
 
     public func stage(overrides: [(slot: Int, bits: UInt64)]) throws {
-        begin(0, 1)
+        beginEpoch()
         for host in 1..<directory.count {
             let mine = Self.localise(overrides, shares[host])
             try say("stage", StartValues(slots: mine.map(\.slot), bits: mine.map(\.bits)), to: host)
@@ -307,45 +359,54 @@ public final class Fleet: NodeSession, @unchecked Sendable {
 
     // MARK: Frames
 
-    /// 1. Grant every host the same run of frames, in one message each.
+    /// 1. Grant every host the next run of frames, in one message each: one ahead of the run that is waited for, so that
+    ///    nobody waits for step messages and a host that others depend on may run ahead.
     /// 2. Run the desk's part of them, one frame after the other.
-    /// 3. Wait until every host has said done. The hosts stay in step by the values they owe each other.
+    /// 3. Wait until every host has said done of the oldest run. The hosts stay in step by the values they owe each other.
     public func advance(from first: UInt64, through last: UInt64) throws {
-        let count = min(grant.frames, last - first + 1), began = monotonicNow()
-        let header = FrameHeader(.step, run: run, epoch: desk.epoch, frame: first, count: Int(count))
-        begin(first, count)
         do {
-            for host in 1..<directory.count { try linked(host) { try link!.send(header, to: host) } }
-            for index in 0..<count {
-                frame = first + index
-                try onDesk { try desk.step(frame: frame, appliesWrites: index == 0) }
-                keepDesk(row: Int(index))
+            while grantedFrame < last && runsUnderWay < (grant.runsAhead ? 2 : 1) && !writesWait {
+                try runDesk(try begin(through: last))
             }
-            while (1..<directory.count).contains(where: { done[$0] < count }) { try take(try word()) }
+            while !runs[oldest].isDone { try take(try word()) }
         } catch {
-            if count > 1 { salvage() }
-            completedFrame = first - 1 + (done.min() ?? 0)
+            if runs[oldest].count > 1 || runsUnderWay > 1 { salvage() }
+            let whole = runs[oldest].isDone && runsUnderWay > 1 ? runs[1 - oldest].completed : 0
+            completedFrame = first - 1 + runs[oldest].completed + whole
             throw error
         }
-        completedFrame = first + count - 1
-        grant.took(monotonicNow() - began, frames: count)
+        completedFrame = runs[oldest].last
+        let now = monotonicNow()
+        grant.took(now - measuredFrom, frames: runs[oldest].count)
+        measuredFrom = now
+        runsUnderWay -= 1
+        recalled = oldest
+        if runsUnderWay > 0 { oldest = 1 - oldest } else { writesWait = false }
     }
 
-    private func begin(_ first: UInt64, _ count: UInt64) {
-        granted = first
-        frame = first
-        for host in done.indices {
-            done[host] = 0
-            if rows[host].count < collected[host].count * Int(count) {
-                rows[host] = [UInt64](repeating: 0, count: collected[host].count * Int(count))
-            }
+    /// Grants the run behind the one under way.
+    /// - Returns: its place in `runs`.
+    private func begin(through last: UInt64) throws -> Int {
+        let isFresh = runsUnderWay == 0, place = isFresh ? oldest : 1 - oldest
+        let first = grantedFrame + 1, count = min(grant.frames, last - grantedFrame)
+        if isFresh { measuredFrom = monotonicNow() }
+        runs[place].begin(first, count)
+        runsUnderWay += 1
+        grantedFrame = first + count - 1
+        let header = FrameHeader(
+            .step, run: run, epoch: desk.epoch, frame: first, phase: isFresh ? 0 : FrameHeader.held, count: Int(count))
+        for host in 1..<directory.count { try linked(host) { try link!.send(header, to: host) } }
+        return place
+    }
+
+    private func runDesk(_ place: Int) throws {
+        let first = runs[place].first, isFresh = runsUnderWay == 1
+        for index in 0..<runs[place].count {
+            frame = first + index
+            try onDesk { try desk.step(frame: frame, appliesWrites: isFresh && index == 0) }
+            runs[place].take(host: 0, from: desk.slots, at: deskSlots)
         }
-    }
-
-    private func keepDesk(row: Int) {
-        let own = desk.slots, width = collected[0].count
-        for (column, slot) in deskSlots.enumerated() { rows[0][row * width + column] = own[slot] }
-        done[0] = UInt64(row) + 1
+        if desk.hasWritesWaiting { writesWait = true }
     }
 
     /// Values of the frames that a host has completed; any other word says that it failed.
@@ -353,16 +414,16 @@ public final class Fleet: NodeSession, @unchecked Sendable {
         let (host, header, values) = word
         guard header.kind == .done else { return try hear(header, values, from: host) }
         guard header.epoch == desk.epoch else { return }
-        let width = collected[host].count, count = Int(header.count)
-        guard header.frame &+ 1 == granted + UInt64(count), values.count == width * 8 * count,
-            rows[host].count >= width * count
+        let count = Int(header.count), first = header.frame &+ 1 &- UInt64(count)
+        // One that completed none of a run says so with the frame before it.
+        guard let place = [oldest, 1 - oldest].first(where: { runs[$0].count > 0 && runs[$0].first == first }),
+            runs[place].take(host: host, count: count, values)
         else {
             throw RunFailure(
-                .protocolError, host: directory.name(host), frame: granted, cause: "said done for frame \(header.frame)"
-            )
+                .protocolError, host: directory.name(host), frame: runs[oldest].first,
+                cause: "said done for frame \(header.frame)")
         }
-        rows[host].withUnsafeMutableBytes { $0.copyMemory(from: values) }
-        done[host] = UInt64(count)
+        if header.phase == FrameHeader.held { writesWait = true }
     }
 
     /// Within a grant something failed: asks the others to end where they are, and takes what they have completed.
@@ -390,24 +451,28 @@ public final class Fleet: NodeSession, @unchecked Sendable {
     }
 
     public func recall(_ frame: UInt64) {
-        let row = Int(frame - granted)
-        for host in collected.indices {
-            let width = collected[host].count
-            for (column, slot) in collected[host].enumerated() { table[slot] = rows[host][row * width + column] }
-        }
+        let place = runs[recalled].contains(frame) ? recalled : oldest
+        for host in collected.indices { runs[place].copy(frame, host: host, to: table, at: collected[host]) }
     }
 
     public func reset() throws {
-        begin(0, 1)
+        beginEpoch()
         for host in 1..<directory.count { try say("reset", ControlMessage.Nothing(), to: host) }
         try onDesk { try desk.reset() }
         try awaitStart()
     }
 
+    private func beginEpoch() {
+        (oldest, recalled, runsUnderWay) = (0, 0, 0)
+        runs[0].begin(0, 1)
+        runs[1].begin(0, 0)
+        (frame, grantedFrame, writesWait) = (0, 0, false)
+    }
+
     /// Waits until every host has said that it is at frame 0.
     private func awaitStart() throws {
-        while (1..<directory.count).contains(where: { done[$0] < 1 }) { try take(try word()) }
-        keepDesk(row: 0)
+        runs[0].take(host: 0, from: desk.slots, at: deskSlots)
+        while !runs[0].isDone { try take(try word()) }
         recall(0)
         completedFrame = 0
     }
@@ -505,6 +570,7 @@ public final class Fleet: NodeSession, @unchecked Sendable {
 
     public func terminate(hurried: Bool) {
         isEnding.store(true, ordering: .relaxed)
+        if hurried { streams?.close() }
         for host in openHosts.sorted() {
             try? say("terminate", Terminate(hurried: hurried), to: host, urgent: true)
             // One that waits for its modules does not read its link; its node tells it from beside.
@@ -530,6 +596,7 @@ public final class Fleet: NodeSession, @unchecked Sendable {
 
     public func remove() {
         isOver.raise()
+        streams?.close()
         if let watching { pthread_join(watching, nil) }
         desk.remove()
         link?.close(lingers: false)
@@ -620,7 +687,10 @@ public final class Fleet: NodeSession, @unchecked Sendable {
     private static let restartSeconds = 60.0
 
     private var whoOwes: String {
-        let names = done.indices.dropFirst().filter { done[$0] == 0 }.map { "host \(directory.name($0))" }
+        let done = runs.isEmpty ? [] : runs[oldest].done
+        let names = done.indices.dropFirst().filter { done[$0] < runs[oldest].count }.map {
+            "host \(directory.name($0))"
+        }
         return names.isEmpty ? "the other hosts" : names.joined(separator: ", ")
     }
 
@@ -661,7 +731,8 @@ public final class Fleet: NodeSession, @unchecked Sendable {
         do {
             try body()
         } catch let failure as RunFailure where failure.code == .refused || failure.code == .lost {
-            throw try hostFailure() ?? failure
+            if let known = try hostFailure() { throw known }
+            throw failure.peer == nil ? failure : try rootOf(failure)
         }
     }
 

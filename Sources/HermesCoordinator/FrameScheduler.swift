@@ -39,20 +39,21 @@ struct FrameScheduler {
     }
 
     /// Until the end, over and over:
-    /// 1. At the frame edge, see to what outsiders want; one load when nobody wants anything.
+    /// 1. At a frame edge that no host has passed, see to what outsiders want; one load when nobody wants anything.
     /// 2. In realtime sleep until the frame's absolute start; a command wakes it.
     /// 3. Have the node run the frame; over several hosts it may run on, as far as nobody is to interfere.
     /// 4. Show each completed frame to recorder and digest.
     mutating func run() throws -> RunOutcome {
         try observe(frame: 0)
         while true {
-            if node.attention != attentionSeen { try attend() }
+            let isWanted = node.attention != attentionSeen, isUnderWay = node.grantedFrame > state.frame
+            if isWanted && !isUnderWay { try attend() }
             switch state.next {
             case .run(let frame):
                 if state.isPaced, !waitForStart(of: frame) { continue }
                 defer { if state.frame >= awaitedFrame { settle() } }
                 do {
-                    try node.advance(from: frame, through: state.limit)
+                    try node.advance(from: frame, through: isWanted && isUnderWay ? node.grantedFrame : state.limit)
                 } catch {
                     try complete(from: frame)
                     throw error

@@ -1,17 +1,19 @@
 import HermesProtocol
 
-/// How many frames hosts are granted at once: as many as take about 20 ms, so that pause, set and Ctrl-C act at once, and
-/// never more than memory is set aside for.
+/// How many frames hosts are granted at once. Two such runs may be under way: together as many frames as take about 20 ms,
+/// so that pause, set and Ctrl-C act at once, and never more than memory is set aside for.
 struct Grant {
     /// Nanoseconds a grant should take.
-    private static let span: Double = 20_000_000
+    private static let span: Double = 10_000_000
     static let most = UInt64(FrameHeader.mostGranted)
     /// Bytes of values that hosts keep for a grant.
-    private static let mostBytes = 4 << 20
+    private static let mostBytes = 2 << 20
 
     private let fixed: UInt64?
     private let limit: UInt64
     private(set) var frames: UInt64 = 1
+    /// Whether one run is granted while another is under way; with one frame a step message, each is waited for.
+    var runsAhead: Bool { fixed != 1 }
 
     /// - Parameters:
     ///   - fixed: this many, whatever they take.

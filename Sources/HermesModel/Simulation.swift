@@ -203,6 +203,7 @@ public struct Execution: Sendable {
     public var onModuleError: ErrorPolicy
     /// How often each module may be started again in a run.
     public var restartLimit: Int
+    public var mirrors: MirrorTransport = .auto
 
     public init(
         mode: Mode = .afap, rateHz: Double = 100, endTime: Double? = nil, schedule: [[String]] = [],
@@ -219,6 +220,16 @@ public struct Execution: Sendable {
         self.onModuleError = onModuleError
         self.restartLimit = restartLimit
     }
+}
+
+/// What carries signals between hosts.
+public enum MirrorTransport: String, Sendable, CaseIterable {
+    /// A connection for each pair of hosts: a socket file where both are on one machine, TCP elsewhere.
+    case auto
+    /// TCP for each pair.
+    case tcp
+    /// The links that carry step and done.
+    case zeromq
 }
 
 /// The telemetry server's settings.

@@ -55,7 +55,6 @@ public final class EmbeddedNode: LinkedNode {
     var plan: Plan?
     var segment: Segment?
     private var mirror: SignalMirror?
-    private var link: RunLink?
     /// Wakes the thread that runs the frames from its wait for other hosts.
     private let alarm: Alarm
     private struct LossTarget {
@@ -203,10 +202,10 @@ public final class EmbeddedNode: LinkedNode {
         return try decode(bytes)
     }
 
-    public func prepare(_ plan: Plan) throws { try prepare(HostShare(whole: plan), link: nil, longestStepSeconds: 0) }
+    public func prepare(_ plan: Plan) throws { try prepare(HostShare(whole: plan), mirrors: nil, longestStepSeconds: 0) }
 
-    /// - Parameter link: to the other hosts, where there are any.
-    public func prepare(_ share: HostShare, link: RunLink?, longestStepSeconds: Double) throws {
+    /// - Parameter mirrors: to the other hosts, where there are any.
+    public func prepare(_ share: HostShare, mirrors link: (any MirrorLink)?, longestStepSeconds: Double) throws {
         let plan = share.plan
         self.plan = plan
         let name = RunFolder.segmentName(of: simulation.name)
@@ -217,7 +216,6 @@ public final class EmbeddedNode: LinkedNode {
             throw RunFailure(.resource, cause: "\(error)")
         }
         self.segment = segment
-        self.link = link
         mirror = link.map { link in
             let reporter = reporter
             // Every phase of another host may take as long as the slowest step; by then that host has said so itself.
@@ -331,6 +329,8 @@ public final class EmbeddedNode: LinkedNode {
 
     public func advance(from first: UInt64, through last: UInt64) throws { try step(frame: first, appliesWrites: true) }
     public var completedFrame: UInt64 { segment?.frame ?? 0 }
+    public var grantedFrame: UInt64 { completedFrame }
+    public var hasWritesWaiting: Bool { segment!.hasWritesWaiting }
     public func recall(_ frame: UInt64) {}
 
     var signalCount: Int { segment?.signalCount ?? 0 }
@@ -651,8 +651,10 @@ public final class EmbeddedNode: LinkedNode {
                 .timeout, host: peerName(peer), frame: frame,
                 cause: "has not sent its values within \(shortest(seconds)) s")
         case .unreachable(let peer):
-            return RunFailure(
+            var failure = RunFailure(
                 .lost, host: hostName, frame: frame, cause: "lost its link to host \(peerName(peer))")
+            failure.peer = peerName(peer)
+            return failure
         }
     }
 

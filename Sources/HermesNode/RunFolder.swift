@@ -65,6 +65,7 @@ public final class RunFolder {
         keeper_register(&processKeeper, Int32(KEEPER_RMDIR), path)
         keeper_register(&processKeeper, Int32(KEEPER_UNLINK), "/dev/shm" + Self.segmentName(of: name))
         keeper_register(&processKeeper, Int32(KEEPER_UNLINK), "\(path)/control.sock")
+        keeper_register(&processKeeper, Int32(KEEPER_UNLINK), "\(path)/mirror.sock")
     }
 
     public func remove() {

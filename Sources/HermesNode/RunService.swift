@@ -21,6 +21,10 @@ final class RunService: @unchecked Sendable {
     private let folder: RunFolder
     private let context: MessageContext
     private let link: RunLink
+    /// Nil when mirrors go over the link.
+    private var streams: MirrorStreams?
+    private let door: StreamDoor
+    private let refusedCallers: RefusedCallers
     private let alarm = Alarm()
     private let isOver = Alarm()
     private let processKeeper: keeper
@@ -56,7 +60,8 @@ final class RunService: @unchecked Sendable {
         self.processKeeper = processKeeper
         context = MessageContext()
         do {
-            (link, opened) = try Self.makeLink(order, context, alarm, channel)
+            refusedCallers = RefusedCallers()
+            (link, opened, door) = try Self.makeLink(order, context, alarm, channel, refusedCallers, folder)
         } catch {
             folder.remove()
             throw error
@@ -65,25 +70,39 @@ final class RunService: @unchecked Sendable {
     }
 
     private static func makeLink(
-        _ order: WorkerOrder, _ context: MessageContext, _ alarm: Alarm, _ channel: LineChannel
-    ) throws -> (RunLink, OpenedRun) {
+        _ order: WorkerOrder, _ context: MessageContext, _ alarm: Alarm, _ channel: LineChannel,
+        _ refused: RefusedCallers, _ folder: RunFolder
+    ) throws -> (RunLink, OpenedRun, StreamDoor) {
         let open = order.open
         let keys = open.security.participants
         let policy: Authenticator.Policy =
             keys.map { keys in .curve { keys.contains($0) } } ?? .plain(password: open.security.token)
-        let refused = RefusedCallers()
         try Authenticator.start(in: context, policy) { address, _ in
-            guard let times = refused.add(address) else { return }
-            let text = "host \(open.host) refused somebody at \(address) on this run's port\(times)"
-            channel.say("line", SaidLine(run: open.run, module: nil, text: text))
+            tell(refused: address, refused, channel, open)
         }
         let link = try RunLink(
             context, run: open.run, index: open.index, participants: open.participants, security: open.security,
             livenessSeconds: open.livenessSeconds, alarm: alarm)
-        return (link, try listen(link, order))
+        var opened = try listen(link, order)
+        let door = StreamDoor()
+        if open.wantsStreams == true {
+            door.listen(path: "\(folder.path)/mirror.sock")
+            if order.path == nil {
+                try onFreePort(order) { try door.listen(addresses: order.addresses, port: $0) }
+            }
+            opened.streams = StreamPlace(port: door.port, path: door.path, machine: MachineIdentity.own)
+        }
+        return (link, opened, door)
     }
 
-    /// On the first port of the range that is free at every address.
+    private static func tell(
+        refused address: String, _ callers: RefusedCallers, _ channel: LineChannel, _ open: OpenRun
+    ) {
+        guard let times = callers.add(address) else { return }
+        let text = "host \(open.host) refused somebody at \(address) on this run's port\(times)"
+        channel.say("line", SaidLine(run: open.run, module: nil, text: text))
+    }
+
     private static func listen(_ link: RunLink, _ order: WorkerOrder) throws -> OpenedRun {
         if let path = order.path {
             // Others of this machine may not connect, whatever they guess.
@@ -92,14 +111,23 @@ final class RunService: @unchecked Sendable {
             try link.listen(on: ["ipc://\(path)"])
             return OpenedRun(port: nil, path: path)
         }
+        let port = try onFreePort(order) { port in
+            try link.listen(on: order.addresses.map { "tcp://\($0):\(port)" })
+        }
+        return OpenedRun(port: port, path: nil)
+    }
+
+    /// The first port of the range that is free at every address.
+    @discardableResult
+    private static func onFreePort(_ order: WorkerOrder, _ listen: (Int) throws -> Void) throws -> Int {
         // Where ports are many, runs that start side by side do not try the same ones.
         let count = order.lastPort - order.firstPort + 1
         let start = Int(order.open.run % UInt64(max(count, 1)))
         for attempt in 0..<count {
             let port = order.firstPort + (start + attempt) % count
             do {
-                try link.listen(on: order.addresses.map { "tcp://\($0):\(port)" })
-                return OpenedRun(port: port, path: nil)
+                try listen(port)
+                return port
             } catch let error as TransportError where error.code == EADDRINUSE {
                 continue
             }
@@ -125,6 +153,8 @@ final class RunService: @unchecked Sendable {
         listenToNode()
         pthread_join(frames, nil)
         pthread_join(watching, nil)
+        streams?.close()
+        door.close()
         link.close(lingers: true)
         context.close()
         if let path = order.path { unlink(path) }
@@ -224,6 +254,8 @@ final class RunService: @unchecked Sendable {
             try? link.send(message, to: Self.coordinator, urgent: true)
         }
         channel.say("ending", Refused(failure.description))
+        // Whoever waits for values of this host hears at once that there will be none.
+        streams?.close()
     }
 
     private func end() {
@@ -346,6 +378,37 @@ final class RunService: @unchecked Sendable {
                 .lost, host: order.open.host,
                 cause: pairs.joined(separator: " and ") + "; check addresses, `mirror:` and firewalls")
         }
+        try meetStreams(setUp.streams)
+    }
+
+    private func meetStreams(_ wanted: [SetUp.Stream]?) throws {
+        guard let wanted else { return door.close() }
+        let open = order.open
+        let peers = wanted.map {
+            StreamPeer(
+                index: $0.index, endpoint: $0.endpoint, path: $0.path, sendKey: $0.sendKey, receiveKey: $0.receiveKey)
+        }
+        guard peers.allSatisfy({ hostNames.indices.contains($0.index) && $0.index != open.index && $0.isSound }) else {
+            throw RunFailure(.protocolError, cause: "was told of mirror streams that can't be")
+        }
+        let streams = MirrorStreams(run: open.run, index: open.index, participants: open.participants, alarm: alarm)
+        self.streams = streams
+        let callers = refusedCallers, channel = channel
+        let meeting = StreamMeeting(
+            run: open.run, index: open.index, token: open.security.token, livenessSeconds: open.livenessSeconds,
+            alarm: alarm, refused: { Self.tell(refused: $0, callers, channel, open) })
+        let missing = try meeting.meet(peers, through: door, into: streams, until: deadline(after: 5))
+        guard missing.isEmpty else {
+            let pairs = wanted.filter { missing.contains($0.index) }.map { peer in
+                let host = hostNames[peer.index] == "desk" ? "the desk" : "host \(hostNames[peer.index])"
+                return peer.endpoint.map { "does not reach \(host) for mirrors at \($0)" }
+                    ?? "is not reached by \(host) for mirrors"
+            }
+            throw RunFailure(
+                .lost, host: open.host,
+                cause: pairs.joined(separator: " and ")
+                    + "; let firewalls pass the whole range of hermes-node's --ports, or use --mirrors zeromq")
+        }
     }
 
     private func launch(_ wanted: LaunchModules) throws -> [Announcement] {
@@ -389,7 +452,16 @@ final class RunService: @unchecked Sendable {
             throw RunFailure(.protocolError, cause: "was given a share of the plan for other modules than it launched")
         }
         collected = message.collected
-        try node!.prepare(share, link: link, longestStepSeconds: message.longestStepSeconds)
+        try reserveStreams(share)
+        try node!.prepare(share, mirrors: streams ?? link, longestStepSeconds: message.longestStepSeconds)
+    }
+
+    private func reserveStreams(_ share: HostShare) throws {
+        do throws(LinkFault) {
+            try streams?.reserve(share)
+        } catch {
+            throw RunFailure(.protocolError, cause: "was given mirrors that no stream leads to")
+        }
     }
 
     // MARK: Frames
@@ -417,7 +489,8 @@ final class RunService: @unchecked Sendable {
         for index in 0..<count {
             frameUnderWay = step.frame + UInt64(index)
             // What is set from outside waits for an edge that no host has been granted yet.
-            try node.step(frame: step.frame + UInt64(index), appliesWrites: index == 0)
+            try node.step(
+                frame: step.frame + UInt64(index), appliesWrites: index == 0 && step.phase != FrameHeader.held)
             let slots = node.slots
             for (column, slot) in collected.enumerated() { rows[index * width + column] = slots[slot] }
             completed += 1
@@ -433,9 +506,10 @@ final class RunService: @unchecked Sendable {
     }
 
     private func send(done frame: UInt64, count: Int, _ values: UnsafeRawBufferPointer) throws {
+        let phase = node!.hasWritesWaiting ? FrameHeader.held : 0
         try link.send(
-            FrameHeader(.done, run: link.run, epoch: node!.epoch, frame: frame, count: count), to: Self.coordinator,
-            payload: values)
+            FrameHeader(.done, run: link.run, epoch: node!.epoch, frame: frame, phase: phase, count: count),
+            to: Self.coordinator, payload: values)
     }
 
     /// Somebody on this host wants values, or a module was lost between frames.

@@ -7,7 +7,7 @@ import HermesTransport
 /// Carries wired signals to and from other hosts: one message a peer and phase, packed by lists made once, straight out of
 /// the segment's outbox and into its inbox.
 struct SignalMirror {
-    private let link: RunLink
+    private let link: any MirrorLink
     private let share: HostShare
     private let inbox: UnsafeMutablePointer<UInt64>
     private let outbox: UnsafeMutablePointer<UInt64>
@@ -19,7 +19,7 @@ struct SignalMirror {
     ///   - patienceSeconds: 0 for ever.
     ///   - warn: told at half of it.
     init(
-        _ link: RunLink, _ share: HostShare, _ segment: Segment, patienceSeconds: Double,
+        _ link: any MirrorLink, _ share: HostShare, _ segment: Segment, patienceSeconds: Double,
         warn: @escaping (_ peer: Int, _ frame: UInt64) -> Void
     ) {
         self.link = link
@@ -38,6 +38,7 @@ struct SignalMirror {
                 FrameHeader(.mirror, run: link.run, epoch: epoch, frame: frame, phase: part.phase, count: part.count),
                 to: part.peer, payload: UnsafeRawBufferPointer(start: outbox + part.offset, count: part.count * 8))
         }
+        try link.flush()
         for part in share.receives[phase] {
             let values = try receive(part, frame, epoch)
             memcpy(inbox + part.offset, values.baseAddress!, part.count * 8)

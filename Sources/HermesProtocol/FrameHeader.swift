@@ -4,7 +4,9 @@
 ///      4  u8   kind
 ///      5  u8   protocol version
 ///      6  u16  phase: of a mirror, the phase after whose modules it was sent, the number of phases for the start;
-///              of a control message 1 when it interrupts whoever waits for something else
+///              of a control message 1 when it interrupts whoever waits for something else; of a step 1 when its first
+///              frame begins at an edge that was granted before, so that what is set from outside waits; of a done 1 when
+///              something that was set from outside waits for an edge that no host has been granted
 ///      8  u64  run
 ///     16  u32  epoch
 ///     20  u32  count: frames a step grants, rows in a done, values in a mirror
@@ -22,6 +24,8 @@ public struct FrameHeader: Sendable, Equatable {
 
     public static let magic: UInt32 = 0x464D_5248
     public static let size = 32
+    /// The phase of a step or a done that holds back what is set from outside.
+    public static let held = 1
     /// Frames that one step may grant.
     public static let mostGranted = 1024
 

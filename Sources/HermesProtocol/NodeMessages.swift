@@ -82,12 +82,14 @@ public struct OpenRun: Codable, Sendable {
     public var mirrorAddress: String?
     /// Seconds without a word after which another host counts as lost.
     public var livenessSeconds: Double
+    /// Mirrors are to have connections of their own; nil: over ZeroMQ.
+    public var wantsStreams: Bool?
 
     public init(
         simulation: String, host: String, index: Int, participants: Int, run: UInt64, security: LinkSecurity,
-        mirrorAddress: String?,
-        livenessSeconds: Double
+        mirrorAddress: String?, livenessSeconds: Double, wantsStreams: Bool
     ) {
+        self.wantsStreams = wantsStreams
         self.simulation = simulation
         self.host = host
         self.index = index
@@ -122,10 +124,28 @@ public struct OpenedRun: Codable, Sendable {
     public var port: Int?
     /// Of a node on `ipc://`.
     public var path: String?
+    /// Where mirror streams are met; nil where none are.
+    public var streams: StreamPlace?
 
     public init(port: Int?, path: String?) {
         self.port = port
         self.path = path
+    }
+}
+
+/// Where a host is dialled for its mirror streams.
+public struct StreamPlace: Codable, Sendable {
+    /// Nil on a node on `ipc://`.
+    public var port: Int?
+    /// A socket file, for those of the same machine.
+    public var path: String?
+    /// The same on hosts that share a kernel, a network and so, very likely, their files.
+    public var machine: String
+
+    public init(port: Int?, path: String?, machine: String) {
+        self.port = port
+        self.path = path
+        self.machine = machine
     }
 }
 

@@ -19,6 +19,9 @@ public protocol NodeSession: AnyObject {
     func advance(from first: UInt64, through last: UInt64) throws
     /// The last frame that is complete everywhere.
     var completedFrame: UInt64 { get }
+    /// The last frame that some host has been told to run. Beyond `completedFrame`, nothing is done between frames but to
+    /// advance up to here.
+    var grantedFrame: UInt64 { get }
     /// Has `slots` show a frame of the last `advance`.
     func recall(_ frame: UInt64)
     /// Resets the modules, stores the same overrides and opens an epoch at frame 0.

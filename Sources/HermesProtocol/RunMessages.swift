@@ -18,8 +18,32 @@ public struct SetUp: Codable, Sendable {
             self.endpoint = endpoint
         }
     }
+    /// A peer that this host has a mirror stream with.
+    public struct Stream: Codable, Sendable {
+        public var index: Int
+        /// Where to dial it, and a socket file to try first; both nil for one that dials.
+        public var endpoint: String?
+        public var path: String?
+        /// Keys of the two directions, 64 hexadecimal digits each; nil where the run has no keys.
+        public var sendKey: String?
+        public var receiveKey: String?
+
+        public init(index: Int, endpoint: String?, path: String?, sendKey: String?, receiveKey: String?) {
+            self.index = index
+            self.endpoint = endpoint
+            self.path = path
+            self.sendKey = sendKey
+            self.receiveKey = receiveKey
+        }
+    }
     public var peers: [Peer]
-    public init(peers: [Peer]) { self.peers = peers }
+    /// Nil: mirrors go over the run's links.
+    public var streams: [Stream]?
+
+    public init(peers: [Peer], streams: [Stream]?) {
+        self.peers = peers
+        self.streams = streams
+    }
 }
 
 /// `launch`: the modules to start. Answered by `announced`.

@@ -6,7 +6,7 @@ import Synchronization
 public final class Alarm: Sendable {
     private let ends: (read: Int32, write: Int32)
     private let raised = Atomic<Bool>(false)
-    private let call = Mutex<(@Sendable () -> Void)?>(nil)
+    private let calls = Mutex<[@Sendable () -> Void]>([])
 
     public init() {
         var pair: [Int32] = [-1, -1]
@@ -24,9 +24,9 @@ public final class Alarm: Sendable {
     public var descriptor: Int32 { ends.read }
     public var isRaised: Bool { raised.load(ordering: .acquiring) }
 
-    /// What to call when it is raised, at once if it is; in place of what was to be called before.
+    /// What else to call when it is raised, at once if it is. It may be called when nobody needs it any more.
     func onRaise(_ body: @escaping @Sendable () -> Void) {
-        call.withLock { $0 = body }
+        calls.withLock { $0.append(body) }
         if isRaised { body() }
     }
 
@@ -35,6 +35,6 @@ public final class Alarm: Sendable {
         guard !raised.exchange(true, ordering: .acquiringAndReleasing) else { return }
         var byte: UInt8 = 1
         write(ends.write, &byte, 1)
-        call.withLock { $0 }?()
+        calls.withLock { $0 }.forEach { $0() }
     }
 }

@@ -22,7 +22,7 @@ public enum LinkFault: Error, Sendable, Equatable {
 ///
 /// Whatever comes is filed: mirrors behind each other in a ring for each peer, where those that come early wait, everything
 /// else in one ring of words.
-public final class RunLink {
+public final class RunLink: MirrorLink {
     public let run: UInt64
     public let index: Int
     private let socket: Socket
@@ -86,7 +86,6 @@ public final class RunLink {
     /// - Parameter lingers: what is not sent yet gets half a second.
     public func close(lingers: Bool) {
         if !lingers { socket.set(ZMQ_LINGER, 0) }
-        alarm.onRaise {}
         bell.close()
         socket.close()
         events.socket.close()
@@ -165,11 +164,13 @@ public final class RunLink {
 
     // MARK: Sending
 
+    /// Sends 32 bytes.
+    public func send(_ header: FrameHeader, to peer: Int) throws(LinkFault) {
+        try send(header, to: peer, payload: UnsafeRawBufferPointer(start: nil, count: 0))
+    }
+
     /// Sends 32 bytes and a payload.
-    public func send(
-        _ header: FrameHeader, to peer: Int,
-        payload: UnsafeRawBufferPointer = UnsafeRawBufferPointer(start: nil, count: 0)
-    ) throws(LinkFault) {
+    public func send(_ header: FrameHeader, to peer: Int, payload: UnsafeRawBufferPointer) throws(LinkFault) {
         var message = zmq_msg_t()
         guard zmq_msg_init_size(&message, FrameHeader.size + payload.count) == 0 else {
             throw .protocolError(peer: peer, cause: "there is no memory for a message of \(payload.count) bytes")
@@ -199,8 +200,6 @@ public final class RunLink {
 
     // MARK: Receiving
 
-    /// The next mirror of a peer, which must be of this epoch, frame and phase; older epochs' are dropped. The values are
-    /// valid until the next call. Nil at the deadline (CLOCK_MONOTONIC nanoseconds).
     public func nextMirror(
         from peer: Int, epoch: UInt32, frame: UInt64, phase: Int, count: Int, until deadline: UInt64
     ) throws(LinkFault) -> UnsafeRawBufferPointer? {
@@ -211,20 +210,13 @@ public final class RunLink {
             }
             mirrors[peer].takeFirst(into: current)
             let bytes = UnsafeRawBufferPointer(start: zmq_msg_data(current), count: zmq_msg_size(current))
-            guard let header = FrameHeader(bytes) else { continue }
-            if header.epoch < epoch { continue }
-            guard header.epoch == epoch, header.frame == frame, header.phase == UInt16(truncatingIfNeeded: phase),
-                header.count == UInt32(count), bytes.count == FrameHeader.size + 8 * count
-            else {
-                throw .protocolError(
-                    peer: peer,
-                    cause:
-                        "sent values of frame \(header.frame), phase \(header.phase), epoch \(header.epoch) where those of "
-                        + "frame \(frame), phase \(phase), epoch \(epoch) were due")
-            }
-            return UnsafeRawBufferPointer(rebasing: bytes[FrameHeader.size...])
+            let mirror = try ReceivedMirror(bytes, from: peer, epoch: epoch, frame: frame, phase: phase, count: count)
+            if case .values(let values) = mirror { return values }
         }
     }
+
+    /// ZeroMQ's own thread sees to it.
+    public func flush() throws(LinkFault) {}
 
     /// The next word of anybody that is no mirror: its sender, its header and what follows, valid until the next call; nil
     /// at the deadline (CLOCK_MONOTONIC nanoseconds).

@@ -75,6 +75,7 @@ final class ScriptedNode: NodeSession, @unchecked Sendable {
         for (slot, bits) in values { memory[slot] = bits }
     }
     private(set) var completedFrame: UInt64 = 0
+    var grantedFrame: UInt64 { completedFrame }
     func recall(_ frame: UInt64) {}
     func advance(from frame: UInt64, through last: UInt64) throws {
         note(.step(frame))

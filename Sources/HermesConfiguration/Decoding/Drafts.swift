@@ -52,6 +52,7 @@ struct ExecutionDraft {
     var livenessSeconds: Located<Double>?
     var onModuleError: Located<ErrorPolicy>?
     var restartLimit: Located<Int>?
+    var mirrors: MirrorTransport?
 
     /// Nil when the file gives a rate that can't be used.
     var baseRateHz: Double? { rateIsUsable ? rateHz?.value ?? Execution().rateHz : nil }

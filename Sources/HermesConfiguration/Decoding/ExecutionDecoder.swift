@@ -18,6 +18,7 @@ struct ExecutionDecoder {
         draft.livenessSeconds = fields.number("liveness_timeout_s", .positive)
         draft.onModuleError = fields.choice("on_module_error", among: ErrorPolicy.allCases)
         draft.restartLimit = fields.integer("restart_limit")
+        draft.mirrors = fields.choice("mirrors", among: MirrorTransport.allCases)?.value
         draft.schedule = schedule(fields)
         return draft
     }

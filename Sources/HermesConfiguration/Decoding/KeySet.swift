@@ -19,7 +19,7 @@ struct KeySet {
         owner: "`execution`",
         keys: [
             "mode", "rate_hz", "end_time", "schedule", "step_timeout_s", "liveness_timeout_s", "on_module_error",
-            "restart_limit",
+            "restart_limit", "mirrors",
         ])
     static let server = KeySet(owner: "`server`", keys: ["enabled", "host", "port", "telemetry_hz"])
 }

@@ -47,6 +47,11 @@ struct Run: ParsableCommand {
             "Frames that other hosts are granted at once when as fast as possible, 1 to 1024; if not given, about 20 ms of them.",
             valueName: "count"))
     var grant: UInt64?
+    @Option(
+        help: ArgumentHelp(
+            "What carries signals between hosts: auto (a stream for each pair of hosts; a socket file where both are on one machine, else TCP), tcp or zeromq.",
+            valueName: "transport"))
+    var mirrors: MirrorTransport?
     @OptionGroup var meeting: MeetingOptions
     @Flag(name: .shortAndLong, help: "Only results, warnings and errors.")
     var quiet = false
@@ -94,6 +99,7 @@ struct Run: ParsableCommand {
     private func apply(to simulation: inout Simulation) throws {
         if let name { simulation.name = name }
         if let mode { simulation.execution.mode = mode }
+        if let mirrors { simulation.execution.mirrors = mirrors }
         if let endTime { simulation.execution.endTime = endTime }
         if let rate {
             simulation.execution.rateHz = rate
@@ -184,6 +190,7 @@ private func checkWritable(_ path: String) throws {
 }
 
 extension Execution.Mode: ExpressibleByArgument {}
+extension MirrorTransport: ExpressibleByArgument {}
 
 extension Execution {
     /// Frames are counted exactly in f64 up to here.
