@@ -82,8 +82,6 @@ public final class Fleet: NodeSession, @unchecked Sendable {
     private var runs: [GrantedRun] = []
     private var oldest = 0
     private var runsUnderWay = 0
-    /// Holds the frames of the last advance.
-    private var recalled = 0
     public private(set) var grantedFrame: UInt64 = 0
     /// Somebody has set values on a host, which waits for an edge that no host has been granted.
     private var writesWait = false
@@ -380,7 +378,6 @@ public final class Fleet: NodeSession, @unchecked Sendable {
         grant.took(now - measuredFrom, frames: runs[oldest].count)
         measuredFrom = now
         runsUnderWay -= 1
-        recalled = oldest
         if runsUnderWay > 0 { oldest = 1 - oldest } else { writesWait = false }
     }
 
@@ -451,7 +448,7 @@ public final class Fleet: NodeSession, @unchecked Sendable {
     }
 
     public func recall(_ frame: UInt64) {
-        let place = runs[recalled].contains(frame) ? recalled : oldest
+        let place = runs[0].contains(frame) ? 0 : 1
         for host in collected.indices { runs[place].copy(frame, host: host, to: table, at: collected[host]) }
     }
 
@@ -463,7 +460,7 @@ public final class Fleet: NodeSession, @unchecked Sendable {
     }
 
     private func beginEpoch() {
-        (oldest, recalled, runsUnderWay) = (0, 0, 0)
+        (oldest, runsUnderWay) = (0, 0)
         runs[0].begin(0, 1)
         runs[1].begin(0, 0)
         (frame, grantedFrame, writesWait) = (0, 0, false)

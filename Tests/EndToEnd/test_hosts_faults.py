@@ -562,7 +562,7 @@ def test_full_shared_memory(hosts):
 def test_every_port_for_runs_is_taken(hosts):
     hosts.start("a")
     node = hosts.add("b")
-    node.ports = range(node.port + 1, node.port + 2)
+    node.ports = range(node.port + 1, node.port + 3)  # one for the links, one for streams
     node.start()
     with hosts.live(watched="ab") as sim:
         sim.ready().frame(5)
