@@ -253,7 +253,8 @@ public final class Fleet: NodeSession, @unchecked Sendable {
                 .refused, host: directory.hosts[host].name,
                 cause: "offers no mirror streams; upgrade its hermes-node or leave out `mirrors: tcp`")
         }
-        let map = StreamMap(directory, opened, isSealed: settings.keys != nil, isTCPOnly: simulation.execution.mirrors == .tcp)
+        let map = StreamMap(
+            directory, opened, isSealed: settings.keys != nil, isTCPOnly: simulation.execution.mirrors == .tcp)
         return map.streams
     }
 
@@ -265,7 +266,8 @@ public final class Fleet: NodeSession, @unchecked Sendable {
                 index: $0.index, endpoint: $0.endpoint, path: $0.path, sendKey: $0.sendKey, receiveKey: $0.receiveKey)
         }
         let meeting = StreamMeeting(
-            run: run, index: 0, token: token, livenessSeconds: settings.livenessSeconds, alarm: alarm, refused: { _ in })
+            run: run, index: 0, token: token, livenessSeconds: settings.livenessSeconds, alarm: alarm, refused: { _ in }
+        )
         let missing = try linked(0) {
             try meeting.meet(peers, through: StreamDoor(), into: streams, until: deadline(after: 5))
         }
@@ -274,7 +276,8 @@ public final class Fleet: NodeSession, @unchecked Sendable {
         if let failure = try hostFailure() { throw failure }
         throw RunFailure(
             .lost, host: directory.name(host),
-            cause: "is not reached for mirrors at \(stream.endpoint ?? stream.path ?? "its socket"); let firewalls pass the "
+            cause:
+                "is not reached for mirrors at \(stream.endpoint ?? stream.path ?? "its socket"); let firewalls pass the "
                 + "whole range of hermes-node's --ports, or use --mirrors zeromq")
     }
 

@@ -202,7 +202,9 @@ public final class EmbeddedNode: LinkedNode {
         return try decode(bytes)
     }
 
-    public func prepare(_ plan: Plan) throws { try prepare(HostShare(whole: plan), mirrors: nil, longestStepSeconds: 0) }
+    public func prepare(_ plan: Plan) throws {
+        try prepare(HostShare(whole: plan), mirrors: nil, longestStepSeconds: 0)
+    }
 
     /// - Parameter mirrors: to the other hosts, where there are any.
     public func prepare(_ share: HostShare, mirrors link: (any MirrorLink)?, longestStepSeconds: Double) throws {

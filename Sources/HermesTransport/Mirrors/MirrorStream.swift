@@ -103,14 +103,16 @@ final class MirrorStream {
         let start = incoming.baseAddress! + incomingBegin
         let length = Int(UInt32(littleEndian: start.loadUnaligned(as: UInt32.self)))
         guard length >= FrameHeader.size, length <= longestRecord else {
-            throw .protocolError(peer: peer, cause: "sent a record of \(length) bytes where \(longestRecord) is the most")
+            throw .protocolError(
+                peer: peer, cause: "sent a record of \(length) bytes where \(longestRecord) is the most")
         }
         guard waiting >= Self.lengthSize + length else { return nil }
         incomingBegin += Self.lengthSize + length
         let record = UnsafeRawBufferPointer(start: start + Self.lengthSize, count: length)
         guard let opening else { return record }
         guard opening.open(record, into: clear.baseAddress!) else {
-            throw .protocolError(peer: peer, cause: "sent a record that its key did not seal: somebody tampers with the link")
+            throw .protocolError(
+                peer: peer, cause: "sent a record that its key did not seal: somebody tampers with the link")
         }
         return UnsafeRawBufferPointer(start: clear.baseAddress!, count: length - StreamSeal.overhead)
     }

@@ -103,7 +103,9 @@ public final class StreamMeeting {
             let now = monotonicNow()
             if now >= deadline { return missing }
             for (place, peer) in peers.enumerated() where !addresses[place].isEmpty && !met.contains(peer.index) {
-                guard now >= dialAgain[place], !guests.contains(where: { $0.dialled?.index == peer.index }) else { continue }
+                guard now >= dialAgain[place], !guests.contains(where: { $0.dialled?.index == peer.index }) else {
+                    continue
+                }
                 // A refusal may mean "not yet": a network that just came up, a peer behind a router.
                 let address = addresses[place][next[place] % addresses[place].count]
                 next[place] += 1

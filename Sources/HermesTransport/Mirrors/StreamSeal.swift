@@ -45,7 +45,8 @@ final class StreamSeal {
     /// - Parameter head: bytes that are proved along without being part of it.
     func seal(_ clear: UnsafeRawBufferPointer, into sealed: UnsafeMutableRawPointer, head: [UInt8] = []) {
         crypto_secretstream_xchacha20poly1305_push(
-            state, sealed.assumingMemoryBound(to: UInt8.self), nil, clear.baseAddress?.assumingMemoryBound(to: UInt8.self),
+            state, sealed.assumingMemoryBound(to: UInt8.self), nil,
+            clear.baseAddress?.assumingMemoryBound(to: UInt8.self),
             UInt64(clear.count), head.isEmpty ? nil : head, UInt64(head.count), 0)
     }
 
