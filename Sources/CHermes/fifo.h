@@ -19,6 +19,7 @@ enum {
   HERMES_REPLY = 2,    /* i32 status, then text */
   HERMES_SAVED = 3,    /* i32 status, then the state */
   HERMES_FREE = 4,     /* "this process is a free script" */
+  HERMES_REALTIME = 5, /* a hermes_realtime_found */
   /* From the node. */
   HERMES_INIT = 16, /* u32 module index, then the segment's name */
   HERMES_STAGE = 17,

@@ -6,6 +6,7 @@
 #include "barrier.h"
 #include "context.h"
 #include "fifo.h"
+#include "realtime.h"
 
 #include <fcntl.h>
 #include <hermes/client.h>
@@ -135,6 +136,20 @@ static int attach(module_process *process, const uint8_t *body, uint32_t length)
   return code;
 }
 
+/* Only the thread that steps is made a realtime one, and not before it steps. Whoever asks for it hears what came of it. */
+static void keep_time(module_process *process) {
+  const char *text = getenv("HERMES_REALTIME");
+  hermes_realtime_wish wish;
+  hermes_realtime_found found;
+  if (!text) return;
+  if (hermes_realtime_parse(text, &wish) != 0) {
+    fprintf(stderr, "HERMES_REALTIME says '%s', which this libhermes does not understand; it is not applied\n", text);
+    return;
+  }
+  hermes_realtime_apply(&wish, &found);
+  hermes_fifo_write(process->replies, HERMES_REALTIME, 0, &found, sizeof found, NULL, 0);
+}
+
 /* Carries out one command. 0 to go on, 1 after terminate, or an errno value when the node is gone. */
 static int obey(module_process *process) {
   hermes_fifo_header header;
@@ -156,6 +171,7 @@ static int obey(module_process *process) {
     int status = hermes_context_stage(context);
     /* Before the reply: from then on the node announces each command in the segment as well. */
     if (status == 0 && process->view.base) hermes_store(&process->view.modules[process->index].ready, 1);
+    if (status == 0) keep_time(process);
     code = reply(process, header.sequence, status);
     break;
   }

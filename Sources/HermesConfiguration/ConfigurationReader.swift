@@ -35,6 +35,7 @@ public enum ConfigurationReader {
             WiringCheck(findings: findings).check(draft)
             ExecutionCheck(findings: findings).check(draft)
             ErrorPolicyCheck(findings: findings).check(draft)
+            RealtimeCheck(findings: findings).check(draft)
         }
         guard let draft, !findings.hasErrors else { throw ConfigurationError(findings.sorted) }
         return (SimulationBuilder(findings: findings, paths: paths).build(draft), findings.sorted)

@@ -19,7 +19,7 @@ struct SimulationBuilder {
     private func host(_ draft: HostDraft) -> Host {
         Host(
             name: draft.name.value, endpoint: draft.endpoint?.value ?? "", key: draft.key?.value,
-            mirror: draft.mirror?.value,
+            mirror: draft.mirror?.value, cpus: draft.cpus.map(cpus),
             location: findings.location(draft.name.mark))
     }
 
@@ -32,7 +32,8 @@ struct SimulationBuilder {
             arguments: draft.arguments, environment: draft.environment.map { ($0.name.value, $0.value) },
             workingDirectory: resolved(draft.workingDirectory), configuration: resolved(draft.configuration),
             files: draft.files.compactMap(resolved), host: draft.host?.value, rateHz: draft.rateHz?.value,
-            stepTimeoutSeconds: draft.stepTimeoutSeconds, onError: draft.onError?.value, signals: draft.signals,
+            stepTimeoutSeconds: draft.stepTimeoutSeconds, onError: draft.onError?.value,
+            cpus: draft.cpus.map(cpus), signals: draft.signals,
             location: findings.location(draft.name.mark),
             rateLocation: draft.rateHz.map { findings.location($0.mark) },
             onErrorLocation: draft.onError.map { findings.location($0.mark) })
@@ -50,7 +51,25 @@ struct SimulationBuilder {
         if let policy = draft.onModuleError { execution.onModuleError = policy.value }
         if let limit = draft.restartLimit { execution.restartLimit = limit.value }
         if let mirrors = draft.mirrors { execution.mirrors = mirrors }
+        execution.realtime = realtime(draft.realtime)
         return execution
+    }
+
+    private func realtime(_ draft: RealtimeDraft) -> Realtime {
+        var realtime = Realtime()
+        if let policy = draft.onOverrun { realtime.onOverrun = policy }
+        if let grace = draft.graceSeconds { realtime.graceSeconds = grace }
+        realtime.priority = draft.priority?.value
+        realtime.coordinatorCPUs = draft.coordinatorCPUs.map(cpus)
+        realtime.nodeCPUs = draft.nodeCPUs.map(cpus)
+        realtime.moduleCPUs = draft.moduleCPUs.map(cpus)
+        if let locks = draft.locksMemory { realtime.locksMemory = locks }
+        if let required = draft.isRequired { realtime.isRequired = required }
+        return realtime
+    }
+
+    private func cpus(_ draft: Located<[Int]>) -> CPUList {
+        CPUList(draft.value, location: findings.location(draft.mark))
     }
 
     private func server(_ draft: ServerDraft) -> Server {

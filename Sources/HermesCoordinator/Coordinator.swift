@@ -26,6 +26,8 @@ public final class Coordinator: @unchecked Sendable {
     private let options: Options
     private let observers: [any FrameObserver]
     private let warn: @Sendable (Diagnostic) -> Void
+    private let keptTime: @Sendable (RealtimeReport) -> Void
+    private var report = RealtimeReport()
     private let startedAt = monotonicNow()
     private let planned = Mutex<Plan?>(nil)
     private let interrupted = Atomic<Bool>(false)
@@ -34,9 +36,11 @@ public final class Coordinator: @unchecked Sendable {
     /// - Parameters:
     ///   - observers: shown every completed frame, in this order.
     ///   - warn: told what is odd about the wiring but no error.
+    ///   - keptTime: told before the first frame what threads and memory are like in a realtime run.
     public init(
         _ simulation: Simulation, node: any NodeSession, options: Options, observers: [any FrameObserver],
-        warn: @escaping @Sendable (Diagnostic) -> Void
+        warn: @escaping @Sendable (Diagnostic) -> Void,
+        keptTime: @escaping @Sendable (RealtimeReport) -> Void = { _ in }
     ) {
         self.simulation = simulation
         feed = FrameFeed(progress: progress, rateHz: simulation.execution.rateHz)
@@ -44,6 +48,7 @@ public final class Coordinator: @unchecked Sendable {
         self.options = options
         self.observers = observers
         self.warn = warn
+        self.keptTime = keptTime
         let node = UncheckedReference(node)
         mailbox = CommandMailbox(onPost: { node.value.raiseAttention() })
         progress.mode = simulation.execution.mode
@@ -176,13 +181,26 @@ public final class Coordinator: @unchecked Sendable {
         for observer in observers {
             try observer.begin(plan, epoch: 0, isRealtime: simulation.execution.mode == .realtime)
         }
+        // Not earlier: threads that observers start would have this one's CPUs.
+        try keepTime()
         let state = RunState(mode: simulation.execution.mode, lastFrame: options.lastFrame)
         node.show(state.isPaused ? .paused : .running)
         progress.isPaused = state.isPaused
         progress.stagedNanoseconds = monotonicNow()
         return FrameScheduler(
             node: node, observers: observers, mailbox: mailbox, visits: visits, progress: progress, plan: plan,
-            state: state)
+            realtime: simulation.execution.realtime, state: state)
+    }
+
+    private func keepTime() throws {
+        report = node.keepTime()
+        keptTime(report)
+        guard simulation.execution.realtime.isRequired,
+            let thread = report.threads.first(where: { !$0.refused.isEmpty })
+        else { return }
+        throw RunFailure(
+            .refused, module: thread.module, host: thread.host,
+            cause: "\(thread.refused[0]); `required: true` has the run end here")
     }
 
     private func throwIfInterrupted() throws {
@@ -231,6 +249,10 @@ public final class Coordinator: @unchecked Sendable {
             overruns: pacer?.overruns ?? 0,
             resynchronised: pacer.flatMap { $0.resynchronised > 0 ? $0.resynchronised : nil },
             lateness_us: pacer.flatMap { $0.lateness.totalCount > 0 ? RunSummary.Lateness($0.lateness) : nil },
+            realtime: pacer.flatMap { pacer in
+                pacer.lateness.totalCount > 0 || !report.threads.isEmpty
+                    ? RealtimeSummary(simulation.execution.realtime, pacer, report) : nil
+            },
             recording_stalls: nil, digest: nil, earlier_digests: nil, module_errors: node.moduleErrors,
             outcome: outcome,
             error: failure.map(\.description))

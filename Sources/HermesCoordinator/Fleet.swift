@@ -291,7 +291,9 @@ public final class Fleet: NodeSession, @unchecked Sendable {
                     stepTimeoutSeconds: module.stepTimeoutSeconds ?? simulation.execution.stepTimeoutSeconds,
                     onError: (module.onError ?? simulation.execution.onModuleError).rawValue)
             }
-            let launch = LaunchModules(modules: items, restartLimit: simulation.execution.restartLimit)
+            let launch = LaunchModules(
+                modules: items, restartLimit: simulation.execution.restartLimit,
+                realtime: RealtimeOrder(simulation, host: directory.name(host)))
             try say("launch", launch, to: host)
         }
         var announced: [String: Announcement] = [:]
@@ -350,6 +352,26 @@ public final class Fleet: NodeSession, @unchecked Sendable {
         hasStaged = true
         setStates(.staged)
     }
+
+    /// The hosts have done so by themselves, before they said done of frame 0.
+    public func keepTime() -> RealtimeReport {
+        var report = desk.keepTime()
+        for host in 1..<directory.count {
+            let name = directory.name(host)
+            if let theirs = applied[host] {
+                report.threads += theirs.threads
+                report.cautions += theirs.cautions
+            } else if let order = RealtimeOrder(simulation, host: name), !order.isEmpty {
+                report.threads.append(
+                    RealtimeThread(
+                        host: name, module: nil, role: "frames", asked: order.frames, found: nil,
+                        refused: ["does not know of priorities and CPUs; install this version's hermes-node there"]))
+            }
+        }
+        return report
+    }
+    /// What hosts said of their threads, by index.
+    private var applied: [Int: RealtimeReport] = [:]
 
     private static func localise(_ values: [(slot: Int, bits: UInt64)], _ share: HostShare) -> [(
         slot: Int, bits: UInt64
@@ -707,6 +729,9 @@ public final class Fleet: NodeSession, @unchecked Sendable {
 
     /// A word nobody waited for: what fired on a host, or that it failed.
     private func hear(_ header: FrameHeader, _ payload: UnsafeRawBufferPointer, from host: Int) throws {
+        if !hasStaged, let message = ControlMessage(payload), message.say == "applied" {
+            applied[host] = message.body(RealtimeReport.self)
+        }
         guard header.kind == .control, !take(note: payload), let failure = failure(in: payload, from: host) else {
             return
         }

@@ -23,7 +23,7 @@ struct FrameScheduler {
     init(
         node: any NodeSession, observers: [any FrameObserver], mailbox: CommandMailbox, visits: EdgeVisits,
         progress: RunProgress,
-        plan: Plan,
+        plan: Plan, realtime: Realtime,
         state: RunState
     ) {
         self.node = node
@@ -33,7 +33,7 @@ struct FrameScheduler {
         self.progress = progress
         self.plan = plan
         self.state = state
-        pacer = Pacer(rateHz: plan.rateHz)
+        pacer = Pacer(rateHz: plan.rateHz, onOverrun: realtime.onOverrun, graceSeconds: realtime.graceSeconds)
         // One less than now, so that the first edge looks.
         attentionSeen = node.attention &- 1
     }
@@ -43,6 +43,7 @@ struct FrameScheduler {
     /// 2. In realtime sleep until the frame's absolute start; a command wakes it.
     /// 3. Have the node run the frame; over several hosts it may run on, as far as nobody is to interfere.
     /// 4. Show each completed frame to recorder and digest.
+    /// 5. In realtime end the run if the frame came too late and that is what was asked for.
     mutating func run() throws -> RunOutcome {
         try observe(frame: 0)
         while true {
@@ -58,8 +59,9 @@ struct FrameScheduler {
                     try complete(from: frame)
                     throw error
                 }
-                if isPacing { pacer.ended(frame, now: monotonicNow()) }
+                let verdict = isPacing ? pacer.ended(frame, now: monotonicNow()) : .goOn
                 try complete(from: frame)
+                if case .stop(let late) = verdict { throw overrun(frame, late) }
             case .wait:
                 waitForCommand()
             case .reset:
@@ -97,14 +99,22 @@ struct FrameScheduler {
             pacer.restart(now: monotonicNow(), completed: frame - 1)
             isPacing = true
         }
-        let start = pacer.start(of: frame)
         var now = monotonicNow()
-        while now < start {
+        while true {
+            let start = pacer.due(frame, now: now)
+            if now >= start { break }
             if node.sleep(seen: attentionSeen, until: start) { return false }
             now = monotonicNow()
         }
         pacer.began(frame, now: now)
         return true
+    }
+
+    private func overrun(_ frame: UInt64, _ lateNanoseconds: UInt64) -> RunFailure {
+        let late = Double(lateNanoseconds / 1000) / 1000
+        return RunFailure(
+            .timeout, frame: frame,
+            cause: "ended \(late) ms after its deadline, which ends the run (`on_overrun: stop`)")
     }
 
     private mutating func waitForCommand() {

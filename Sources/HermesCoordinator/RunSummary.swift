@@ -37,6 +37,8 @@ public struct RunSummary: Codable, Sendable {
     public var resynchronised: UInt64?
     /// How late realtime frames began.
     public var lateness_us: Lateness?
+    /// Of a run with realtime frames.
+    public var realtime: RealtimeSummary?
     /// How often frames waited for the recording.
     public var recording_stalls: UInt64?
     public var digest: String?
@@ -64,6 +66,7 @@ public struct RunSummary: Codable, Sendable {
         try keys.encode(overruns, forKey: .overruns)
         try keys.encodeIfPresent(resynchronised, forKey: .resynchronised)
         try keys.encodeIfPresent(lateness_us, forKey: .lateness_us)
+        try keys.encodeIfPresent(realtime, forKey: .realtime)
         try keys.encodeIfPresent(recording_stalls, forKey: .recording_stalls)
         try keys.encodeIfPresent(digest, forKey: .digest)
         try keys.encodeIfPresent(earlier_digests, forKey: .earlier_digests)

@@ -34,13 +34,19 @@ public struct Host: Sendable {
     public var key: String?
     /// Where peers reach the node when not at `endpoint`.
     public var mirror: String?
+    /// What realtime runs use there, in place of what `realtime` says for nodes and modules.
+    public var cpus: CPUList?
     public var location: SourceLocation
 
-    public init(name: String, endpoint: String, key: String? = nil, mirror: String? = nil, location: SourceLocation) {
+    public init(
+        name: String, endpoint: String, key: String? = nil, mirror: String? = nil, cpus: CPUList? = nil,
+        location: SourceLocation
+    ) {
         self.name = name
         self.endpoint = endpoint
         self.key = key
         self.mirror = mirror
+        self.cpus = cpus
         self.location = location
     }
 }
@@ -70,6 +76,8 @@ public struct Module: Sendable {
     public var stepTimeoutSeconds: Double?
     /// Nil: the execution's.
     public var onError: ErrorPolicy?
+    /// For its steps in realtime runs; nil: those of its host, else those of the execution.
+    public var cpus: CPUList?
     public var signals: [SignalSettings]
     /// Of the module's name.
     public var location: SourceLocation
@@ -82,7 +90,8 @@ public struct Module: Sendable {
         name: String, kind: Kind, program: String, arguments: [String] = [],
         environment: [(name: String, value: String)] = [], workingDirectory: String? = nil,
         configuration: String? = nil, files: [String] = [], host: String? = nil, rateHz: Double? = nil,
-        stepTimeoutSeconds: Double? = nil, onError: ErrorPolicy? = nil, signals: [SignalSettings] = [],
+        stepTimeoutSeconds: Double? = nil, onError: ErrorPolicy? = nil, cpus: CPUList? = nil,
+        signals: [SignalSettings] = [],
         location: SourceLocation, rateLocation: SourceLocation? = nil, onErrorLocation: SourceLocation? = nil
     ) {
         self.name = name
@@ -97,6 +106,7 @@ public struct Module: Sendable {
         self.rateHz = rateHz
         self.stepTimeoutSeconds = stepTimeoutSeconds
         self.onError = onError
+        self.cpus = cpus
         self.signals = signals
         self.location = location
         self.rateLocation = rateLocation
@@ -204,11 +214,13 @@ public struct Execution: Sendable {
     /// How often each module may be started again in a run.
     public var restartLimit: Int
     public var mirrors: MirrorTransport = .auto
+    /// Counts in mode `realtime`.
+    public var realtime: Realtime
 
     public init(
         mode: Mode = .afap, rateHz: Double = 100, endTime: Double? = nil, schedule: [[String]] = [],
         isDefaultSchedule: Bool = true, stepTimeoutSeconds: Double = 5, livenessSeconds: Double = 2,
-        onModuleError: ErrorPolicy = .stop, restartLimit: Int = 5
+        onModuleError: ErrorPolicy = .stop, restartLimit: Int = 5, realtime: Realtime = Realtime()
     ) {
         self.mode = mode
         self.rateHz = rateHz
@@ -219,6 +231,7 @@ public struct Execution: Sendable {
         self.livenessSeconds = livenessSeconds
         self.onModuleError = onModuleError
         self.restartLimit = restartLimit
+        self.realtime = realtime
     }
 }
 

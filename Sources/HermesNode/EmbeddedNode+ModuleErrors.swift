@@ -198,9 +198,7 @@ extension EmbeddedNode {
         let process = try ModuleProcess(replacing: processes[index]!)
         supervisor!.renew(process)
         processes[index] = process
-        try process.launch(
-            settings.launch(of: process.module, commandPath: process.commandPath, replyPath: process.replyPath),
-            keeper: &processKeeper)
+        try process.launch(launchOf(process, index), keeper: &processKeeper)
         let announced = try awaitRecord(index, doing: "announce its signals", frame: frame) {
             $0.announcement ?? ($0.isFree ? [] : nil)
         }

@@ -80,20 +80,25 @@ public final class EmbeddedNode: LinkedNode {
     var announcedBytes: [Int: [UInt8]] = [:]
     /// A process is being started again, while others step.
     var isRestarting = false
+    /// Nil in other modes.
+    let realtime: RealtimeOrder?
     /// What the simulation is doing; nil until somebody says so.
     private(set) var shown: SegmentPhase?
 
     /// - Parameters:
     ///   - simulation: with only this host's modules.
+    ///   - realtime: what threads and memory are to be like in the frames; nil in other modes.
     ///   - keeper: forked by the caller before it had threads; the node ends it.
     public init(
-        _ simulation: Simulation, hostName: String = "desk", settings: LaunchSettings, folder: RunFolder,
+        _ simulation: Simulation, hostName: String = "desk", settings: LaunchSettings,
+        realtime: RealtimeOrder? = nil, folder: RunFolder,
         keeper processKeeper: keeper,
         alarm: Alarm = Alarm(), reporter: Reporter
     ) {
         self.simulation = simulation
         self.hostName = hostName
         self.settings = settings
+        self.realtime = realtime
         self.reporter = reporter
         self.folder = folder
         self.alarm = alarm
@@ -128,6 +133,7 @@ public final class EmbeddedNode: LinkedNode {
     // MARK: Start
 
     public func launch() throws -> [Announcement] {
+        try checkCPUs()
         try startModules()
         announcements = try simulation.modules.indices.map { try announcement(of: $0) }
         return announcements
@@ -150,12 +156,16 @@ public final class EmbeddedNode: LinkedNode {
         }
         supervise(made.map(\.process))
         for (index, process) in made {
-            let launch = try settings.launch(
-                of: process.module, commandPath: process.commandPath, replyPath: process.replyPath)
-            try process.launch(launch, keeper: &processKeeper)
+            try process.launch(launchOf(process, index), keeper: &processKeeper)
             processes[index] = process
             recordOrder.append(index)
         }
+    }
+
+    func launchOf(_ process: ModuleProcess, _ index: Int) throws -> ModuleLaunch {
+        try settings.launch(
+            of: process.module, realtime: realtime?.modules[index], commandPath: process.commandPath,
+            replyPath: process.replyPath)
     }
 
     private func supervise(_ started: [ModuleProcess]) {

@@ -38,7 +38,7 @@ struct FifoParser {
         guard buffer.count - consumed >= Self.headerSize else { return nil }
         var reader = ByteReader(buffer[consumed...])
         guard let magic = reader.u32(), let type = reader.u32(), let sequence = reader.u32(), let length = reader.u32(),
-            magic == HERMES_FIFO_MAGIC, (1...4).contains(type), Int(length) <= Self.longest
+            magic == HERMES_FIFO_MAGIC, (1...5).contains(type), Int(length) <= Self.longest
         else { throw FifoError(cause: "wrote something else than a message on its reply FIFO") }
         guard buffer.count - consumed >= Self.headerSize + Int(length) else { return nil }
         let start = consumed + Self.headerSize

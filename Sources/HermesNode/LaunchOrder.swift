@@ -6,6 +6,19 @@ enum LaunchOrder {
     /// Names of variables that change what a program is, not what it does.
     private static let refusedPrefixes = ["LD_", "PYTHON", "HERMES_"]
 
+    /// What is asked of threads, one wish for each module.
+    static func realtime(_ wanted: LaunchModules) throws -> RealtimeOrder? {
+        guard let order = wanted.realtime else { return nil }
+        guard order.modules.count == wanted.modules.count, order.frames.isSound,
+            order.modules.allSatisfy(\.isSound)
+        else {
+            throw RunFailure(
+                .protocolError,
+                cause: "was asked for a priority or CPUs that no host has, or of other modules than it is to launch")
+        }
+        return order
+    }
+
     /// - Throws: `RunFailure` naming the module and what is not allowed or not there.
     static func simulation(
         _ wanted: LaunchModules, named name: String, root: ModuleRoot, allowsInproc: Bool

@@ -20,12 +20,15 @@ public struct LaunchSettings: Sendable {
         inherited = Self.processEnvironment()
     }
 
-    func launch(of module: Module, commandPath: String, replyPath: String) throws -> ModuleLaunch {
+    func launch(
+        of module: Module, realtime: RealtimeWish?, commandPath: String, replyPath: String
+    ) throws -> ModuleLaunch {
         var variables = Dictionary(inherited.map { ($0.name, $0.value) }, uniquingKeysWith: { first, _ in first })
         for (name, value) in module.environment { variables[name] = value }
         variables["HERMES_MODULE"] = module.name
         variables["HERMES_SHM"] = RunFolder.segmentName(of: simulationName)
         variables["HERMES_CONFIG"] = module.configuration
+        variables["HERMES_REALTIME"] = realtime?.variable
         variables["HERMES_COMMAND_FIFO"] = commandPath
         variables["HERMES_REPLY_FIFO"] = replyPath
         if let library { variables["HERMES_LIBRARY"] = library }

@@ -15,6 +15,8 @@ struct ProcessRecord {
     var isFree = false
     var replies: [UInt32: (status: Int32, text: String)] = [:]
     var states: [UInt32: (status: Int32, bytes: [UInt8])] = [:]
+    /// What it made of HERMES_REALTIME.
+    var realtime: hermes_realtime_found?
     /// Why its last step failed, said ahead of the status.
     var stepReason: String?
     /// What was wrong with its messages.
@@ -197,6 +199,10 @@ final class ProcessSupervisor: @unchecked Sendable {
             guard let bits = reader.u32(), let rest = reader.take(reader.remaining) else { return nil }
             return (Int32(bitPattern: bits), rest)
         }
+        if Int(message.type) == Int(HERMES_REALTIME) {
+            let found = try Self.realtime(message.body)
+            return records.with { $0[index].realtime = found }
+        }
         let kept = records.with { records in
             switch Int(message.type) {
             case Int(HERMES_ANNOUNCE): records[index].announcement = message.body
@@ -216,6 +222,15 @@ final class ProcessSupervisor: @unchecked Sendable {
             return records[index].replies.count + records[index].states.count
         }
         guard kept <= Self.mostReplies else { throw FifoError(cause: "sent replies to commands that nobody gave") }
+    }
+
+    /// A later libhermes may say more.
+    private static func realtime(_ body: [UInt8]) throws(FifoError) -> hermes_realtime_found {
+        var found = hermes_realtime_found()
+        let size = MemoryLayout<hermes_realtime_found>.size
+        guard body.count >= size else { throw FifoError(cause: "sent a broken word on its priority and CPUs") }
+        withUnsafeMutableBytes(of: &found) { $0.copyBytes(from: body[..<size]) }
+        return found
     }
 
     /// The number of bytes read: 0 at the end of the stream, nil when there is nothing now.

@@ -299,6 +299,9 @@ final class RunService: @unchecked Sendable {
             try node!.stage(overrides: zip(values.slots, values.bits).map { (slot: $0, bits: $1) })
             attentionSeen = node!.attention &- 1
             stage = .staged
+            if node!.realtime != nil {
+                try link.send(ControlMessage("applied", node!.keepTime()), to: Self.coordinator)
+            }
             try sendDone(frame: 0, count: 1, first: 0)
         case "reset":
             try node!.reset()
@@ -420,7 +423,7 @@ final class RunService: @unchecked Sendable {
             settings: LaunchSettings(
                 simulationName: folder.name, baseDirectory: order.root, pythonPath: order.pythonPath,
                 library: order.library),
-            folder: folder, keeper: processKeeper, alarm: alarm,
+            realtime: try LaunchOrder.realtime(wanted), folder: folder, keeper: processKeeper, alarm: alarm,
             reporter: EmbeddedNode.Reporter(
                 moduleLine: { lines.say($0, $1) },
                 warning: { channel.say("line", SaidLine(run: run, module: nil, text: $0)) },

@@ -99,6 +99,13 @@ public enum Planner {
                         "script \(module.name) is a free script, which runs beside the frames: `on_module_error: "
                             + "\(policy.rawValue)` can't be kept; remove it"))
             }
+            if announcement.isFree, let cpus = module.cpus {
+                diagnostics.append(
+                    Diagnostic(
+                        .error, at: cpus.location,
+                        "script \(module.name) is a free script, which runs beside the frames: `cpus` can't be kept; remove it"
+                    ))
+            }
             modules.append(
                 PlannedModule(
                     name: module.name, isInproc: module.kind == .inproc, isFree: announcement.isFree, phase: 0,

@@ -4,7 +4,7 @@ import HermesPlan
 /// What a coordinator asks of a node, whichever way the words travel. All calls come from the thread that runs the
 /// frames, save `raiseAttention` and `abandon`.
 ///
-/// Order: `launch`, `prepare`, `stage`, then `advance` over and over and `atEdge` between; `terminate` and
+/// Order: `launch`, `prepare`, `stage`, `keepTime`, then `advance` over and over and `atEdge` between; `terminate` and
 /// then `remove` once, always.
 public protocol NodeSession: AnyObject {
     /// Starts the modules and returns what each announced, in file order.
@@ -14,6 +14,9 @@ public protocol NodeSession: AnyObject {
     func prepare(_ plan: Plan) throws
     /// Stages the modules, stores `overrides` over what they said and delivers every wire: frame 0.
     func stage(overrides: [(slot: Int, bits: UInt64)]) throws
+    /// Makes threads and memory what a realtime run asks for, and says what they are; once, after `stage`, on the thread that
+    /// runs the frames. Empty in other modes.
+    func keepTime() -> RealtimeReport
     /// Applies what was set from outside, then runs frame `first` and as many behind it as suits the node, at most to
     /// `last`; returns when they are complete. When it throws, `completedFrame` may still have moved.
     func advance(from first: UInt64, through last: UInt64) throws

@@ -83,9 +83,12 @@ public struct LaunchModules: Codable, Sendable {
     public var modules: [Item]
     /// How often each may be started again in a run.
     public var restartLimit: Int?
-    public init(modules: [Item], restartLimit: Int?) {
+    /// Of a realtime run. Whoever asks hears what came of it, by `applied`.
+    public var realtime: RealtimeOrder?
+    public init(modules: [Item], restartLimit: Int?, realtime: RealtimeOrder?) {
         self.modules = modules
         self.restartLimit = restartLimit
+        self.realtime = realtime
     }
 }
 
@@ -125,6 +128,8 @@ public struct ShowState: Codable, Sendable {
     public var isPaused: Bool
     public init(isPaused: Bool) { self.isPaused = isPaused }
 }
+
+// `applied`, from a host: a `RealtimeReport`, if `launch` asked for one. It comes ahead of the done of frame 0.
 
 // `fired`, from a host: a `ModuleError`. It comes ahead of the done of its frame.
 

@@ -24,7 +24,8 @@ private let documentation = URL(fileURLWithPath: #filePath)
         let mappings: [(KeySet, [String: Any])] = try [
             (.simulation, schema), (.host, object("$defs", "host")), (.module, object("$defs", "module")),
             (.signal, object("$defs", "signal")), (.wire, object("$defs", "wire")),
-            (.execution, object("$defs", "execution")),
+            (.execution, object("$defs", "execution")), (.realtime, object("$defs", "realtime")),
+            (.realtimeCPUs, object("$defs", "realtimeCPUs")),
             (.server, object("$defs", "server")),
         ]
         for (keySet, mapping) in mappings {
@@ -47,6 +48,7 @@ private let documentation = URL(fileURLWithPath: #filePath)
         #expect(try words("execution", "mode") == ["realtime", "afap", "single_frame"])
         #expect(try words("execution", "on_module_error") == ErrorPolicy.allCases.map(\.rawValue))
         #expect(try words("module", "on_module_error") == ErrorPolicy.allCases.map(\.rawValue))
+        #expect(try words("realtime", "on_overrun") == OverrunPolicy.allCases.map(\.rawValue))
         #expect(try object("properties", "version")["const"] as? String == SimulationDecoder.version)
     }
 }
@@ -72,7 +74,10 @@ private let documentation = URL(fileURLWithPath: #filePath)
     }
 
     @Test func keys() {
-        for keySet in [KeySet.simulation, .host, .module, .signal, .wire, .execution, .server] {
+        let all: [KeySet] = [
+            .simulation, .host, .module, .signal, .wire, .execution, .realtime, .realtimeCPUs, .server,
+        ]
+        for keySet in all {
             for key in keySet.keys { #expect(page.contains("`\(key)`"), "\(keySet.owner)") }
         }
     }

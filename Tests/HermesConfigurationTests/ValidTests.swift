@@ -11,6 +11,21 @@ import Testing
         return simulation
     }
 
+    @Test func realtime() throws {
+        let simulation = try read("realtime")
+        let realtime = simulation.execution.realtime
+        #expect(realtime.onOverrun == .skip && realtime.graceSeconds == 2)
+        #expect(realtime.priority == 80 && realtime.modulePriority == 79)
+        #expect(realtime.coordinatorCPUs?.numbers == [0] && realtime.nodeCPUs?.numbers == [1])
+        #expect(realtime.moduleCPUs?.numbers == [7] && realtime.locksMemory && realtime.isRequired)
+        #expect(realtime.moduleCPUs?.location.description == "realtime.yaml:13:51")
+        #expect(simulation.hosts[0].cpus?.numbers == [2, 3], "in order")
+        #expect(simulation.modules.map { $0.cpus?.numbers } == [[4, 5], nil], "each once")
+        let plain = try read("minimal").execution.realtime
+        #expect(plain.onOverrun == .catchUp && plain.graceSeconds == 0.5 && plain.priority == nil)
+        #expect(plain.moduleCPUs == nil && !plain.locksMemory && !plain.isRequired)
+    }
+
     @Test func everyKeyOfTheContract() throws {
         let simulation = try read("contract")
         let desk = Corpus.path("Desk")

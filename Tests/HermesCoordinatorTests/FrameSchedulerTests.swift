@@ -22,19 +22,21 @@ private final class Stage: @unchecked Sendable {
         observer = LoggingObserver(node)
     }
 
-    private func scheduler(_ mode: Execution.Mode, lastFrame: UInt64?) throws -> FrameScheduler {
+    private func scheduler(_ mode: Execution.Mode, lastFrame: UInt64?, _ realtime: Realtime) throws -> FrameScheduler {
         let plan = try Planner.plan(
             ScriptedNode.simulation, announcements: [Announcement(signals: node.announced)]
         ).plan
         return FrameScheduler(
             node: node, observers: [observer], mailbox: mailbox, visits: EdgeVisits(),
-            progress: progress, plan: plan,
+            progress: progress, plan: plan, realtime: realtime,
             state: RunState(mode: mode, lastFrame: lastFrame))
     }
 
     /// To its end, here.
-    func run(_ mode: Execution.Mode = .afap, lastFrame: UInt64? = nil) throws -> (RunOutcome, Pacer) {
-        var scheduler = try scheduler(mode, lastFrame: lastFrame)
+    func run(
+        _ mode: Execution.Mode = .afap, lastFrame: UInt64? = nil, _ realtime: Realtime = Realtime(graceSeconds: 0)
+    ) throws -> (RunOutcome, Pacer) {
+        var scheduler = try scheduler(mode, lastFrame: lastFrame, realtime)
         let outcome = try scheduler.run()
         return (outcome, scheduler.pacer)
     }

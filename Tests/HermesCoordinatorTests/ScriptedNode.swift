@@ -70,6 +70,8 @@ final class ScriptedNode: NodeSession, @unchecked Sendable {
         note(.stage)
         self.overrides = overrides
     }
+    var report = RealtimeReport()
+    func keepTime() -> RealtimeReport { report }
     func sample(_ slots: [Int]) -> [UInt64] { slots.map { memory[$0] } }
     func write(_ values: [(slot: Int, bits: UInt64)]) {
         for (slot, bits) in values { memory[slot] = bits }

@@ -59,7 +59,7 @@ enum Bytes {
 
     @Test(arguments: [
         Array("hello, this is no message".utf8), Array("HMFG".utf8) + Array(repeating: 0, count: 12),
-        Bytes.message(0), Bytes.message(5), Bytes.message(16), Bytes.message(-1),
+        Bytes.message(0), Bytes.message(6), Bytes.message(16), Bytes.message(-1),
         Array("HMFF".utf8) + Bytes.u32(1) + Bytes.u32(0) + Bytes.u32(FifoParser.longest + 1),
         Array("HMFF".utf8) + Bytes.u32(1) + Bytes.u32(0) + Bytes.u32(-1),
     ]) func whatIsNoMessageIsRefusedAtItsHeader(bytes: [UInt8]) {

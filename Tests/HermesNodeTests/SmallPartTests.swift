@@ -1,3 +1,4 @@
+import CHermes
 import Glibc
 import HermesModel
 import HermesProtocol
@@ -138,8 +139,11 @@ import Testing
     private let settings = LaunchSettings(
         simulationName: "flight", baseDirectory: "/base", pythonPath: "/lib/hermes", library: "/lib/libhermes.so")
 
-    private func launch(_ module: Module) throws -> (ModuleLaunch, [String: String]) {
-        let launch = try settings.launch(of: module, commandPath: "/f/0.command", replyPath: "/f/0.reply")
+    private func launch(
+        _ module: Module, realtime: RealtimeWish? = nil
+    ) throws -> (ModuleLaunch, [String: String]) {
+        let launch = try settings.launch(
+            of: module, realtime: realtime, commandPath: "/f/0.command", replyPath: "/f/0.reply")
         let pairs = launch.environment.map { entry in
             let equals = entry.firstIndex(of: "=")!
             return (String(entry[..<equals]), String(entry[entry.index(after: equals)...]))
@@ -168,6 +172,25 @@ import Testing
         #expect(variables["HERMES_CONFIG"] == nil && launch.directory == "/work")
     }
 
+    @Test func whatIsAskedOfAModulesThreadIsAVariable() throws {
+        let own = module(.process, "/bin/pilot", [("HERMES_REALTIME", "priority=99")])
+        #expect(try launch(own).1["HERMES_REALTIME"] == nil, "not the configuration's to ask for")
+        #expect(try launch(own, realtime: RealtimeWish()).1["HERMES_REALTIME"] == nil)
+        let all = RealtimeWish(priority: 7, cpus: [0, 2, 8191], lock_memory: true)
+        let text = try #require(try launch(own, realtime: all).1["HERMES_REALTIME"])
+        #expect(text == "priority=7 lock_memory cpus=0,2,8191")
+        var read = hermes_realtime_wish()
+        #expect(hermes_realtime_parse(text, &read) == 0)
+        var wanted = all.wish
+        #expect(memcmp(&read, &wanted, MemoryLayout<hermes_realtime_wish>.size) == 0)
+        for wrong in [
+            "priority=0", "priority=100", "priority=", "lock_memoryx", "cpus=", "cpus=1,", "cpus=3-2", "cpus=8192", "x",
+        ] {
+            #expect(hermes_realtime_parse(wrong, &read) == EINVAL, "\(wrong)")
+        }
+        #expect(hermes_realtime_parse("cpus=0,2-3", &read) == 0 && read.cpus.0 == 0b1101)
+    }
+
     @Test func aPythonScriptIsRunByTheInterpreter() throws {
         let (launch, variables) = try launch(module(.script, "/base/steer.py", [("HERMES_PYTHON", "/opt/python")]))
         #expect(launch.arguments == ["/opt/python", "-m", "hermes", "/base/steer.py", "--fast", "a b"])
@@ -191,5 +214,65 @@ import Testing
         #expect(
             error?.cause == "there is no python9 on PATH to run the script with; install python3 or set HERMES_PYTHON")
         #expect(error?.module == "pilot")
+    }
+}
+
+@Suite struct RealtimeThreadsTests {
+    private let found = RealtimeThread.Found(
+        policy: "fifo", priority: 80, cpus: [0, 1], locked_bytes: 4096, timer_slack_ns: 1, thread: 7)
+
+    private func refused(
+        _ asked: RealtimeWish, _ found: RealtimeThread.Found, _ priority: Int32 = 0, _ cpus: Int32 = 0,
+        _ memory: Int32 = 0
+    ) -> [String] {
+        RealtimeThread.refused(asked, found, priorityError: priority, cpusError: cpus, memoryError: memory)
+    }
+
+    @Test func whatIsAsAskedIsNotRefused() {
+        #expect(refused(RealtimeWish(), found).isEmpty)
+        #expect(refused(RealtimeWish(priority: 80, cpus: [0, 1], lock_memory: true), found).isEmpty)
+    }
+
+    @Test func whatIsNotIsSaidWithItsCure() {
+        var plain = found
+        plain.policy = "other"
+        plain.priority = 0
+        let all = RealtimeWish(priority: 80, cpus: [1], lock_memory: true)
+        let sentences = refused(all, plain, EPERM, EINVAL, EPERM)
+        #expect(sentences.count == 3)
+        #expect(sentences[0].hasPrefix("has ordinary scheduling, not SCHED_FIFO priority 80 (Operation not permitted)"))
+        #expect(sentences[0].contains("rtprio 95") && sentences[0].contains("LimitRTPRIO=95"))
+        #expect(sentences[1].hasPrefix("may run on CPU 0-1, not on 1 (Invalid argument)"))
+        #expect(sentences[2].contains("memlock unlimited") && sentences[2].contains("CAP_IPC_LOCK"))
+        // The system may answer yes and do less: a cpuset cuts a list short without a word.
+        #expect(refused(RealtimeWish(cpus: [0, 1, 2]), found) != [])
+    }
+
+    @Test func oneProcessorAndNoThrottleAreDangerous() {
+        #expect(RealtimeCautions.cautions(cores: 2, throttleMicroseconds: 950_000).isEmpty)
+        #expect(RealtimeCautions.cautions(cores: 2, throttleMicroseconds: nil).isEmpty)
+        #expect(RealtimeCautions.cautions(cores: 1, throttleMicroseconds: 950_000).count == 1)
+        #expect(RealtimeCautions.cautions(cores: 1, throttleMicroseconds: -1).count == 2)
+    }
+
+    @Test func anOrderOfAnotherHostIsLookedThroughBeforeItIsBelieved() throws {
+        let item = LaunchModules.Item(
+            name: "m", kind: "process", program: "m", arguments: [], environment: [], workingDirectory: nil,
+            configuration: nil, stepTimeoutSeconds: 1, onError: nil)
+        func order(_ frames: RealtimeWish, _ modules: [RealtimeWish]) throws -> RealtimeOrder? {
+            try LaunchOrder.realtime(
+                LaunchModules(
+                    modules: [item], restartLimit: nil, realtime: RealtimeOrder(frames: frames, modules: modules)))
+        }
+        #expect(try LaunchOrder.realtime(LaunchModules(modules: [item], restartLimit: nil, realtime: nil)) == nil)
+        #expect(try order(RealtimeWish(priority: 99), [RealtimeWish(cpus: [8191])]) != nil)
+        for wrong in [
+            RealtimeWish(priority: 0), RealtimeWish(priority: 100), RealtimeWish(cpus: []), RealtimeWish(cpus: [-1]),
+            RealtimeWish(cpus: [8192]),
+        ] {
+            #expect(throws: RunFailure.self) { try order(wrong, [RealtimeWish()]) }
+            #expect(throws: RunFailure.self) { try order(RealtimeWish(), [wrong]) }
+        }
+        #expect(throws: RunFailure.self) { try order(RealtimeWish(), []) }
     }
 }

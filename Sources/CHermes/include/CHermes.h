@@ -14,6 +14,7 @@ static inline void hermes_fail_text(const char *text) { hermes_fail("%s", text);
 #include "../edge.h"
 #include "../fifo.h"
 #include "../inproc.h"
+#include "../realtime.h"
 #include "../segment_file.h"
 #include "../view.h"
 

@@ -21,6 +21,7 @@ struct HostDraft {
     /// A key was given, right or wrong.
     var hasKey = false
     var mirror: Located<String>?
+    var cpus: Located<[Int]>?
 }
 
 struct ModuleDraft {
@@ -38,6 +39,7 @@ struct ModuleDraft {
     var rateHz: Located<Double>?
     var stepTimeoutSeconds: Double?
     var onError: Located<ErrorPolicy>?
+    var cpus: Located<[Int]>?
     var signals: [SignalSettings] = []
 }
 
@@ -53,9 +55,21 @@ struct ExecutionDraft {
     var onModuleError: Located<ErrorPolicy>?
     var restartLimit: Located<Int>?
     var mirrors: MirrorTransport?
+    var realtime = RealtimeDraft()
+    /// Of `realtime`, where given.
+    var realtimeMark: Mark?
 
     /// Nil when the file gives a rate that can't be used.
     var baseRateHz: Double? { rateIsUsable ? rateHz?.value ?? Execution().rateHz : nil }
+}
+
+struct RealtimeDraft {
+    var onOverrun: OverrunPolicy?
+    var graceSeconds: Double?
+    var priority: Located<Int>?
+    var coordinatorCPUs, nodeCPUs, moduleCPUs: Located<[Int]>?
+    var locksMemory: Bool?
+    var isRequired: Bool?
 }
 
 struct ServerDraft {

@@ -20,6 +20,10 @@ struct ExecutionDecoder {
         draft.restartLimit = fields.integer("restart_limit")
         draft.mirrors = fields.choice("mirrors", among: MirrorTransport.allCases)?.value
         draft.schedule = schedule(fields)
+        if let node = fields.node("realtime") {
+            draft.realtimeMark = fields.keyMark("realtime")
+            draft.realtime = RealtimeDecoder(findings: findings).decode(node)
+        }
         return draft
     }
 

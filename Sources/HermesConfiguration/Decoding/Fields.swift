@@ -84,11 +84,14 @@ struct Fields {
     }
 
     func integer(_ key: String) -> Located<Int>? {
-        guard let node = node(key), let scalar = scalar(node, named: "`\(key)`", wanted: "a whole number") else {
-            return nil
-        }
+        node(key).flatMap { integer($0, named: "`\(key)`") }
+    }
+
+    /// The whole number of one node; `what` names it in messages.
+    func integer(_ node: Node, named what: String) -> Located<Int>? {
+        guard let scalar = scalar(node, named: what, wanted: "a whole number") else { return nil }
         if case .integer(let value) = scalar.meaning { return Located(value: value, mark: node.mark) }
-        wrong(node, "`\(key)`", "a whole number", hint: numberHint(scalar))
+        wrong(node, what, "a whole number", hint: numberHint(scalar))
         return nil
     }
 

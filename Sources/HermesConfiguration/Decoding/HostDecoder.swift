@@ -17,6 +17,7 @@ struct HostDecoder {
         draft.key = fields.text("key")
         draft.hasKey = fields.has("key")
         draft.mirror = fields.text("mirror")
+        draft.cpus = fields.cpus("cpus")
         return draft
     }
 }

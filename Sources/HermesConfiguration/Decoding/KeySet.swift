@@ -6,12 +6,12 @@ struct KeySet {
 
     static let simulation = KeySet(
         owner: "a configuration", keys: ["version", "name", "hosts", "modules", "wiring", "execution", "server"])
-    static let host = KeySet(owner: "a host", keys: ["endpoint", "key", "mirror"])
+    static let host = KeySet(owner: "a host", keys: ["endpoint", "key", "mirror", "cpus"])
     static let module = KeySet(
         owner: "a module",
         keys: [
             "type", "executable", "script", "args", "env", "working_dir", "config", "files", "host", "rate_hz",
-            "step_timeout_s", "on_module_error", "signals",
+            "step_timeout_s", "on_module_error", "cpus", "signals",
         ])
     static let signal = KeySet(owner: "a signal", keys: ["name", "type", "unit", "writable", "published"])
     static let wire = KeySet(owner: "a wire", keys: ["src", "dst", "gain", "offset"])
@@ -19,7 +19,10 @@ struct KeySet {
         owner: "`execution`",
         keys: [
             "mode", "rate_hz", "end_time", "schedule", "step_timeout_s", "liveness_timeout_s", "on_module_error",
-            "restart_limit", "mirrors",
+            "restart_limit", "mirrors", "realtime",
         ])
+    static let realtime = KeySet(
+        owner: "`realtime`", keys: ["on_overrun", "grace_s", "priority", "cpus", "lock_memory", "required"])
+    static let realtimeCPUs = KeySet(owner: "`cpus` of `realtime`", keys: ["coordinator", "node", "modules"])
     static let server = KeySet(owner: "`server`", keys: ["enabled", "host", "port", "telemetry_hz"])
 }

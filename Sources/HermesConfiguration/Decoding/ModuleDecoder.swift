@@ -22,6 +22,7 @@ struct ModuleDecoder {
         draft.rateHz = fields.number("rate_hz", .positive)
         draft.stepTimeoutSeconds = fields.number("step_timeout_s", .notNegative)?.value
         draft.onError = fields.choice("on_module_error", among: ErrorPolicy.allCases)
+        draft.cpus = fields.cpus("cpus")
         draft.signals = SignalDecoder(findings: findings).decode(fields.sequence("signals") ?? [])
         warnOfIdleKeys(fields, draft.kind)
         return draft

@@ -140,6 +140,12 @@ struct Run: ParsableCommand {
                 + "\(decimals(run.wall_s, 3)) s"
                 + (run.realtime_factor.map { " (\(decimals($0, 1))x real time)" } ?? ""))
         if run.overruns > 0 { console.note("\(run.overruns) frames ended after their deadline") }
+        if let realtime = run.realtime, realtime.overruns_in_grace > 0 {
+            console.note(
+                "\(realtime.overruns_in_grace) frames ended after their deadline in the grace of "
+                    + "\(SignalValue.text(realtime.grace_s)) s at the start"
+            )
+        }
         if let lateness = run.lateness_us {
             console.note(
                 "frames began late by p50 \(lateness.p50) us, p99 \(lateness.p99) us, p99.9 \(lateness.p999) us, max \(lateness.max) us"

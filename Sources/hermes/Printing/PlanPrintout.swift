@@ -1,5 +1,6 @@
 import HermesModel
 import HermesPlan
+import HermesProtocol
 
 /// A plan for people and for programs.
 struct PlanPrintout {
@@ -7,7 +8,7 @@ struct PlanPrintout {
     var outline: PlanOutline
 
     var text: String {
-        var parts = [headline, moduleTable]
+        var parts = [[headline, realtimeLine].compactMap { $0 }.joined(separator: "\n"), moduleTable]
         if !outline.links.isEmpty { parts.append(wireTable) }
         if !outline.mirrors.isEmpty { parts.append(mirrorTable) }
         return parts.joined(separator: "\n\n")
@@ -34,6 +35,25 @@ struct PlanPrintout {
         let end = frames.map { "\($0) frames (\(SignalValue.text(execution.endTime!)) s)" } ?? "until stopped"
         return "\(simulation.name): \(execution.mode.rawValue), \(SignalValue.text(execution.rateHz)) Hz "
             + "(dt \(SignalValue.text(1 / execution.rateHz)) s), \(end)"
+    }
+
+    /// How a realtime run keeps its time; nil in other modes.
+    private var realtimeLine: String? {
+        guard execution.mode == .realtime else { return nil }
+        let realtime = execution.realtime
+        var parts = ["on overrun \(realtime.onOverrun.rawValue)", "grace \(SignalValue.text(realtime.graceSeconds)) s"]
+        if let priority = realtime.priority, let ofModules = realtime.modulePriority {
+            parts.append("SCHED_FIFO \(priority), modules \(ofModules)")
+        }
+        var cpus: [(String, CPUList?)] = [
+            ("coordinator", realtime.coordinatorCPUs), ("node", realtime.nodeCPUs), ("modules", realtime.moduleCPUs),
+        ]
+        cpus += simulation.hosts.map { ("host \($0.name)", $0.cpus) }
+        cpus += simulation.modules.map { ("module \($0.name)", $0.cpus) }
+        for case (let who, let cpus?) in cpus { parts.append("\(who) on CPU \(CPUList.text(cpus.numbers))") }
+        if realtime.locksMemory { parts.append("memory locked") }
+        if realtime.isRequired { parts.append("all of it required") }
+        return "realtime: " + parts.joined(separator: "; ")
     }
 
     private var moduleTable: String {
@@ -98,17 +118,42 @@ extension PlanPrintout {
             "name": .text(simulation.name), "mode": .text(execution.mode.rawValue),
             "rate_hz": .double(execution.rateHz), "dt": .double(1 / execution.rateHz),
             "end_time": execution.endTime.map { .double($0) } ?? .null, "frames": frames.map { .integer($0) } ?? .null,
+            "realtime": execution.mode == .realtime ? realtimeJSON : .null,
             "phases": .list(outline.phases.map { .list($0.map { .text($0) }) }),
             "modules": .list(outline.modules.map(json)), "wires": .list(outline.links.map(json)),
             "mirrors": .list(outline.mirrors.map(json)), "chains": .list(outline.chains.map(json)),
         ]
     }
 
+    private var realtimeJSON: JSONValue {
+        let realtime = execution.realtime
+        return [
+            "on_overrun": .text(realtime.onOverrun.rawValue), "grace_s": .double(realtime.graceSeconds),
+            "priority": Self.number(realtime.priority), "module_priority": Self.number(realtime.modulePriority),
+            "coordinator_cpus": Self.cpus(realtime.coordinatorCPUs?.numbers),
+            "lock_memory": .bool(realtime.locksMemory), "required": .bool(realtime.isRequired),
+        ]
+    }
+
+    /// Of each module as it will be, wherever that was said.
+    private func cpus(_ module: PlanOutline.Member) -> JSONValue {
+        let order = RealtimeOrder(simulation, host: module.host)
+        let own = simulation.modules.filter { $0.host == module.host }
+        guard let order, let index = own.firstIndex(where: { $0.name == module.name }) else { return .null }
+        return Self.cpus(order.modules[index].cpus)
+    }
+
+    private static func number(_ value: Int?) -> JSONValue { value.map { .integer(UInt64($0)) } ?? .null }
+
+    private static func cpus(_ numbers: [Int]?) -> JSONValue {
+        numbers.map { .list($0.map { .integer(UInt64($0)) }) } ?? .null
+    }
+
     private func json(_ module: PlanOutline.Member) -> JSONValue {
         [
             "name": .text(module.name), "type": .text(module.kind.rawValue), "host": .text(Self.host(module.host)),
             "phase": .integer(module.phase + 1), "divisor": .integer(module.divisor),
-            "rate_hz": .double(module.rateHz), "dt": .double(module.dt),
+            "rate_hz": .double(module.rateHz), "dt": .double(module.dt), "cpus": cpus(module),
         ]
     }
 

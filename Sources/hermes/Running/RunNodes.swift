@@ -48,7 +48,8 @@ struct RunNodes {
         own.modules.removeAll { $0.host != nil }
         let alarm = Alarm()
         desk = EmbeddedNode(
-            own, settings: Installation.here.launchSettings(for: simulation), folder: folder, keeper: processKeeper,
+            own, settings: Installation.here.launchSettings(for: simulation),
+            realtime: RealtimeOrder(simulation, host: nil), folder: folder, keeper: processKeeper,
             alarm: alarm,
             reporter: EmbeddedNode.Reporter(
                 moduleLine: { console.moduleLine($0, $1) }, warning: { console.warning($0) }))

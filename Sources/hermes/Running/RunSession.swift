@@ -26,6 +26,7 @@ struct RunSession {
 
     /// - Throws: `ConfigurationError` when the announced signals don't fit, `RunFailure` when nothing could be started.
     func run() throws -> RunSummary {
+        try DeskCPUs.check(simulation)
         var processKeeper = keeper()
         // First of all: the keeper is forked while this process has one thread.
         let code = keeper_start(&processKeeper)
@@ -46,7 +47,8 @@ struct RunSession {
         protection.node = nodes.desk
         let coordinator = Coordinator(
             simulation, node: nodes.session, options: Coordinator.Options(overrides: overrides, lastFrame: lastFrame),
-            observers: everyObserver, warn: { console.diagnostic($0) })
+            observers: everyObserver, warn: { console.diagnostic($0) },
+            keptTime: { RealtimeText.tell($0, console) })
 
         let result = RunResult()
         let frames = startThread { result.finish(Result { try coordinator.run() }) }
