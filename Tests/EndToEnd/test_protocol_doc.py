@@ -369,12 +369,12 @@ def mirror(lead, value, frame, phase=0, epoch=0):
     lead.link.send(1, MIRROR, f64(value), phase=phase, epoch=epoch, count=1, frame=frame)
 
 
-def launched(lead):
+def launched(lead, **more):
     """A run whose module is there and whose share is prepared."""
     assert lead.ask("setup", {"peers": []}) == ("ok", {})
     item = {"name": "echo", "kind": "process", "program": "./formula", "arguments": [], "environment": [],
             "configuration": "echo.formula", "stepTimeoutSeconds": 5}
-    say, announced = lead.ask("launch", {"modules": [item]})
+    say, announced = lead.ask("launch", {"modules": [item], **more})
     assert say == "announced", announced
     (module,) = announced["modules"]
     assert [(signal["name"], signal["direction"]) for signal in module["signals"]] == [("seen", 1), ("gain", 0), ("twice", 2)]
@@ -389,6 +389,51 @@ def staged(lead, first=0.5):
     assert (header.frame, header.epoch, header.count, row) == (0, 0, 1, f64(first, 0))
     assert lead.mirrored(frame=0, phase=1) == 0
     lead.tell("show", {"isPaused": False})
+
+
+def wish(**asked):
+    return {"lock_memory": False, **asked}
+
+
+def test_a_second_coordinator_asks_for_cpus_and_hears_what_came_of_it(desk, hosts, heard):
+    cpus = sorted(os.sched_getaffinity(0))
+    node = start_real(hosts)
+    with Coordinator(node.endpoint, heard=heard, patience=PATIENCE) as coordinator:
+        coordinator.hello()
+        with coordinator.run(desk.name) as lead:
+            launched(lead, realtime={"frames": wish(cpus=cpus[:1]), "modules": [wish(cpus=cpus[-1:], priority=3)]})
+            mirror(lead, 0.5, frame=0, phase=1)
+            lead.tell("stage", {"slots": [], "bits": []})
+            say, applied = lead.answer()
+            assert say == "applied"
+            threads = {(thread.get("module"), thread["role"]): thread for thread in applied["threads"]}
+            assert set(threads) == {(None, "frames"), (None, "messages"), ("echo", "steps")}
+            assert {thread["host"] for thread in applied["threads"]} == {"bench"}
+            assert threads[None, "frames"]["found"]["cpus"] == threads[None, "messages"]["found"]["cpus"] == cpus[:1]
+            steps = threads["echo", "steps"]
+            assert steps["asked"] == wish(cpus=cpus[-1:], priority=3) and steps["found"]["cpus"] == cpus[-1:]
+            assert (steps["found"]["priority"] == 3) == (steps["refused"] == [])
+            assert lead.done()[0].frame == 0
+        for frames, modules in [(wish(priority=100), [wish()]), (wish(cpus=[]), [wish()]), (wish(), []), (wish(cpus=[8000]), [wish()])]:
+            wait_for(lambda: coordinator.hello()[1]["running"] == [], "the run before is over")
+            with coordinator.run(desk.name) as lead:
+                assert lead.ask("setup", {"peers": []}) == ("ok", {})
+                item = {"name": "echo", "kind": "process", "program": "./formula", "arguments": [], "environment": [],
+                        "configuration": "echo.formula", "stepTimeoutSeconds": 5}
+                say, failed = lead.ask("launch", {"modules": [item], "realtime": {"frames": frames, "modules": modules}})
+                assert say == "failed" and ("CPU" in failed["cause"]), failed
+    assert "applied" in heard.names
+
+
+def test_a_node_that_knows_of_no_realtime_is_told_of(desk, furnished, heard):
+    bench = furnished.add("bench").start()
+    with second_node(heard, desk.folder) as rack:
+        text = configuration(desk.name, {"rack": entry(rack), "bench": entry(bench)}, mode="realtime")
+        text = text.replace("end_time: 2,", f"end_time: 0.1, realtime: {{ cpus: {{ node: [{min(os.sched_getaffinity(0))}] }} }},")
+        done = desk.run(text).expect(0)
+        assert "host rack: the frames' thread does not know of priorities and CPUs" in done.stderr
+        assert "host bench:" not in done.stderr
+    assert "launch" in heard.names
 
 
 def start_real(hosts, **how):
