@@ -8,8 +8,8 @@
  *
  *   tcp                one connection over loopback, with TCP_NODELAY (if not said)
  *   unix               one connection of a Unix socket
- *   ADDRESS:PORT       as tcp, but the second node dials this address (IPv4) while the first listens on that port of
- *                      127.0.0.1: for something in between, bench/delay.c
+ *   ADDRESS:PORT       as tcp, but the second node dials this address (IPv4) while the first listens on that port of this
+ *                      machine: for something in between, bench/delay.c
  *
  * Sending never waits for the other side to read, so 100 000 signals each way can't deadlock; a few fit into the
  * kernel's buffers, and then a frame is one call to send and one to receive. No coordinator, no step and no done, no
@@ -40,8 +40,10 @@ _Noreturn static void fail(const char *what) {
 
 /* ---- The link. ----------------------------------------------------------------------------------------- */
 
+/* Port 0: one that is free, of loopback alone, where the second node dials it. */
 static void listen_on(uint16_t port) {
-  struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+  struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(port)};
+  address.sin_addr.s_addr = htonl(port == 0 ? INADDR_LOOPBACK : INADDR_ANY);
   socklen_t size = sizeof address;
   int one = 1;
   listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
