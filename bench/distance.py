@@ -88,7 +88,8 @@ def measure(hermes, folder, rounds, seconds, execution):
         if nodes.ports[0] != first_port:
             raise Failed(f"the first node got port {nodes.ports[0]}, and not {first_port}")
         distance.listen()
-        return {"cycle": cycle(hermes, nodes, folder / "tcp_floor", rounds, seconds), "forward": forward(hermes, nodes, rounds, seconds)}
+        return {"cycle": cycle(hermes, nodes, folder / "tcp_floor", rounds, seconds),
+                "forward": forward(hermes, nodes, rounds, seconds)}
 
 
 def cycle(hermes, nodes, tcp, rounds, seconds):

@@ -16,7 +16,7 @@ LARGEST_MARGIN = 0.6  # beyond it the line is too noisy on that machine to say a
 
 
 def gated(lines):
-    return [line for line in lines if line["ratio"] is not None]
+    return [line for line in lines if line["gated"]]
 
 
 def margin_of(line):

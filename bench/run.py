@@ -81,9 +81,10 @@ class Bench:
         """As many frames as take about `seconds`."""
         return max(20, int(self.seconds * 1e9 / max(ns_per_frame, 1.0)))
 
-    def add(self, name, unit, floor, product, bar, *, by="ratio", least=False, floor_name="", note=""):
+    def add(self, name, unit, floor, product, bar, *, by="ratio", least=False, floor_name="", note="", gated=True):
         """A line of the table. by: what the bar bounds: the ratio, or the product's own value. least: more is better, and
-        the bar is one from below. An indented name says what it is beside the line above it."""
+        the bar is one from below. An indented name says what it is beside the line above it. gated: bench/gate.py looks at
+        its ratio."""
         ratio = statistics.median(p / f for p, f in zip(product, floor) if f) if floor else None
         floor_value = statistics.median(floor) if floor else None
         value = statistics.median(product)
@@ -92,7 +93,8 @@ class Bench:
             self.heading = name
         key = f"{self.part}: {name}" if name == self.heading else f"{self.part}: {self.heading}, {name.strip()}"
         line = {
-            "part": self.part, "key": key, "name": name, "unit": unit, "floor": floor_value, "floor_name": floor_name, "hermes": value, "ratio": ratio,
+            "part": self.part, "key": key, "name": name, "gated": gated and ratio is not None,
+            "unit": unit, "floor": floor_value, "floor_name": floor_name, "hermes": value, "ratio": ratio,
             "bar": bar, "bar_bounds": by, "bar_is": "least" if least else "most", "note": note,
             "ok": None if bar is None else measured >= bar if least else measured <= bar,
             "floor_rounds": floor, "hermes_rounds": product,

@@ -119,7 +119,7 @@ def gate():
 def line(key, ratios, least=False):
     ratios = list(ratios)
     middle = sorted(ratios)[len(ratios) // 2]
-    return {"key": key, "name": key, "ratio": middle, "bar_is": "least" if least else "most", "floor_name": "a floor",
+    return {"key": key, "name": key, "gated": True, "ratio": middle, "bar_is": "least" if least else "most", "floor_name": "a floor",
             "floor_rounds": [2.0] * len(ratios), "hermes_rounds": [2 * ratio for ratio in ratios]}
 
 
