@@ -13,7 +13,7 @@ CLONE_NEWNET = 0x40000000
 class Relay:
     """Listens at `address` on each of `ports` and passes on to the same port of `target`, both ways.
 
-    Every byte comes out `delay` seconds after it went in; what the target says waits from `hold` until `let_go`. `namespace`: the file of a network namespace to be in. `carried` has what each connection said to the target.
+    Every byte comes out `delay` seconds after it went in; what the target says waits from `hold` until `let_go`, and ends for good in the middle of the next piece after `cut`. `namespace`: the file of a network namespace to be in. `carried` has what each connection said to the target.
     """
 
     def __init__(self, address, ports, target, delay=0.0, namespace=None, seed=1):
@@ -22,6 +22,7 @@ class Relay:
         self.carried = []
         self.passing = asyncio.Event()
         self.passing.set()
+        self.is_cut = False
         self.loop = asyncio.new_event_loop()
         self.listening = threading.Event()
         self.thread = threading.Thread(target=self.serve, daemon=True)
@@ -40,6 +41,9 @@ class Relay:
 
     def let_go(self):
         self.loop.call_soon_threadsafe(self.passing.set)
+
+    def cut(self):
+        self.is_cut = True
 
     def serve(self):
         if self.namespace:
@@ -93,6 +97,9 @@ class Relay:
                 if is_answer:
                     await self.passing.wait()
                 if not piece:
+                    break
+                if is_answer and self.is_cut:
+                    writer.write(piece[:len(piece) // 2])
                     break
                 writer.write(piece)
                 await writer.drain()

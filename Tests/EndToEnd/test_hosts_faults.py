@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from conftest import HERE, Running, segment_words, wait_for
 from hosts import FINE, FORMULA, LIVENESS, Keys, Placed, error_line, hosts  # noqa: F401 (a fixture)
+from relay import Relay
 from zmtp import Connection, FakeNode, control
 
 SOON = LIVENESS + 3
@@ -302,6 +303,26 @@ def test_node_restarts_between_runs(hosts):
     hosts.serves()
     hosts["b"].kill()
     hosts["b"].start()
+    hosts.serves()
+
+
+# ---- Links -------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("mode", ["afap", "realtime"])
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_link_ends_in_the_middle_of_a_message(hosts, seed, mode):
+    """All that host a says ends where a message is half said, and again whenever it is dialled anew."""
+    hosts.start()
+    node = hosts["a"]
+    entry = f'{{ endpoint: "tcp://127.0.0.9:{node.port}" }}'
+    with Relay("127.0.0.9", [node.port, *node.ports], "127.0.0.1", seed=seed) as relay:
+        with hosts.live(hosts={"a": entry}, mode=mode) as sim:
+            sim.ready().frame(5)
+            relay.cut()
+            done = fails(sim, "host a")
+        whole_frames(done)
+        hosts.all_ended("watch_a", "watch_b", "watch_c")
+        hosts.rest()
     hosts.serves()
 
 
