@@ -46,7 +46,8 @@ def test_module_is_killed(hosts):
         sim.ready().frame(5)
         os.kill(sim.module_pid("victim"), signal.SIGKILL)
         done = fails(sim, "host b", "module victim", r"frame \d+", "SIGKILL")
-    assert len(whole_frames(done)) > 5
+    # The desk was at frame 5, so all had done frame 4.
+    assert len(whole_frames(done)) >= 5
     hosts.all_ended("watch_a", "watch_b", "watch_c")
     hosts.rest()
     hosts.serves()
