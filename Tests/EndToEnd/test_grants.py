@@ -182,7 +182,8 @@ def notes(path):
 SINK = "signal seen f64 input = 0\nsignal sum f64 output = 0\nsum = sum + seen\n"
 
 
-def test_a_host_that_only_feeds_others_runs_ahead(held, desk):
+@pytest.mark.parametrize("mirrors", ["tcp", "zeromq"])
+def test_a_host_that_only_feeds_others_runs_ahead(held, desk, mirrors):
     """As far as it was granted, while its first word is still on the way; and nothing is lost of what it said."""
     path = desk.folder / "notes"
     (held["b"].root / "sink.formula").write_text(SINK)
@@ -191,7 +192,7 @@ def test_a_host_that_only_feeds_others_runs_ahead(held, desk):
 
     def config(a, b, file, **how):
         modules = {"source": (a, noting(path, (1, 2, 50))), "sink": (b, FORMULA), "watch": (b, noting(path, (2, 50)))}
-        return held.config(modules, wires, hosts=held.behind, file=file, **how)
+        return held.config(modules, wires, hosts=held.behind, file=file, mirrors=mirrors, **how)
 
     with Running(desk, config("a", "b", "far", mode="single_frame"), "--grant", 50) as sim:
         sim.ready()
@@ -208,12 +209,13 @@ def test_a_host_that_only_feeds_others_runs_ahead(held, desk):
     assert far.frames == list(range(51)) and far.rows == alone.rows
 
 
-def test_a_cycle_waits(held, desk):
+@pytest.mark.parametrize("mirrors", ["tcp", "zeromq"])
+def test_a_cycle_waits(held, desk, mirrors):
     """Neither host is more than a frame ahead of what it heard."""
     path = desk.folder / "notes"
     config = held.config(
         {"one": ("a", noting(path, range(1, 51))), "two": ("b", noting(path, range(1, 51))), "loop": ("a", FORMULA), "back": ("b", FORMULA)},
-        [("loop.out", "back.in"), ("back.out", "loop.in")], hosts=held.behind, mode="single_frame")
+        [("loop.out", "back.in"), ("back.out", "loop.in")], hosts=held.behind, mode="single_frame", mirrors=mirrors)
     for host, module in (("a", "loop"), ("b", "back")):
         (held[host].root / f"{module}.formula").write_text(FORMULAS["two"])
     with Running(desk, config, "--grant", 50) as sim:
@@ -228,14 +230,15 @@ def test_a_cycle_waits(held, desk):
         assert sim.finish().expect(0).recording.frames == list(range(51))
 
 
+@pytest.mark.parametrize("mirrors", ["tcp", "zeromq"])
 @pytest.mark.parametrize("window", [1, 7, None])
-def test_hosts_far_from_each_other_give_the_same_digest(hosts, window):
+def test_hosts_far_from_each_other_give_the_same_digest(hosts, window, mirrors):
     """What host a and the others say to each other takes 5 ms and comes in pieces."""
     hosts.start("ab")
     node = hosts["a"]
     entry = f'{{ endpoint: "tcp://127.0.0.9:{node.port}" }}'
     with Relay("127.0.0.9", [node.port, *node.ports], "127.0.0.1", delay=0.005):
-        done = hosts.run(hosts.ring("ab-", hosts={"a": entry}, end_time=0.3), "--digest", *window_words(window)).expect(0)
+        done = hosts.run(hosts.ring("ab-", hosts={"a": entry}, end_time=0.3, mirrors=mirrors), "--digest", *window_words(window)).expect(0)
     assert done.stdout == hosts.reference(end_time=0.3)
     hosts.rest()
 
