@@ -44,15 +44,21 @@ def stored_bounds(file=FILE):
 
 
 def store(lines, about, date, file=FILE):
-    """Bounds from these lines; those of lines that were not measured stay."""
+    """Bounds from these lines; those of parts that were not measured stay."""
     everything = read(file)
     entry = everything.setdefault(str(os.cpu_count()), {"bounds": {}})
+    measured = {part_of(line["key"]) for line in lines}
+    entry["bounds"] = {key: bound for key, bound in entry["bounds"].items() if part_of(key) not in measured}
     entry.update(cpu=about["cpu"], date=date)
     for line in gated(lines):
         which = "least" if line["bar_is"] == "least" else "most"
         entry["bounds"][line["key"]] = {which: round(bound_of(line), 3), "stored": round(line["ratio"], 3)}
     entry["bounds"] = dict(sorted(entry["bounds"].items()))
     file.write_text(json.dumps(everything, indent=1, sort_keys=False) + "\n")
+
+
+def part_of(key):
+    return key.split(": ")[0]
 
 
 def is_worse(line, bound):
@@ -71,7 +77,7 @@ def unknown(lines, bounds):
 def missing(lines, bounds, parts):
     """Bounds of the parts that were measured, without a line."""
     keys = {line["key"] for line in lines}
-    return [key for key in bounds if key.split(": ")[0] in parts and key not in keys]
+    return [key for key in bounds if part_of(key) in parts and key not in keys]
 
 
 def complaint(line, bound):

@@ -209,7 +209,7 @@ class Ring:
         wires = [(i, (i + 1) % self.count) for i in range(self.count if closed else self.count - 1)]
         of_first = f', mirror: "{mirror}"' if mirror else ""
         shape = "-".join(map(str, (hosts, signals, modules, int(all_wired), int(closed), int(mirror is not None))))
-        self.config = nodes.folder / f"ring-{shape}-{settings['mode']}.yaml"
+        self.config = nodes.folder / f"ring-{shape}-{settings['mode']}-{settings.get('mirrors')}.yaml"
         self.config.write_text("\n".join([
             'version: "0.2"', "name: hermes-bench", "hosts:",
             *(f'  h{h}: {{ {nodes.entry(h)}{"" if h else of_first} }}' for h in range(hosts)),

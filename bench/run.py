@@ -267,7 +267,8 @@ def main():
                         help="besides, a realtime run on two nodes over so many seconds: 600 for ten minutes")
     parser.add_argument("--frames-memory", type=float, metavar="FRAMES",
                         help="frames of the run whose memory is watched: 10e6 for ten million, 20 minutes or so")
-    parser.add_argument("--mirrors", metavar="WORD", help="as `execution.mirrors` has it, for all runs on several nodes")
+    parser.add_argument("--mirrors", choices=("auto", "tcp", "zeromq"),
+                        help="as `execution.mirrors` has it, for runs on several nodes; two_nodes compares all of them")
     parser.add_argument("--only", default="", metavar="PART", help=", ".join(part_names()))
     parser.add_argument("--check", action="store_true",
                         help="hold each ratio to its bound in bench/bounds.json; a line that is worse twice: exit code 1")

@@ -144,12 +144,13 @@ def test_a_noisy_line_has_a_wider_bound(gate, tmp_path):
     assert [bounds[key]["most"] for key in ("p: calm", "p: noisy", "p: wild")] == [1.25, 1.4, 1.6]
 
 
-def test_bounds_of_lines_that_were_not_measured_stay(gate, tmp_path):
+def test_bounds_of_parts_that_were_not_measured_stay(gate, tmp_path):
     file = tmp_path / "bounds.json"
-    gate.store([line("p: one", [1.0] * 3), line("q: two", [2.0] * 3)], ABOUT, "today", file)
+    gate.store([line("p: one", [1.0] * 3), line("p: gone", [1.0] * 3), line("q: two", [2.0] * 3)], ABOUT, "today", file)
     gate.store([line("p: one", [4.0] * 3)], ABOUT, "tomorrow", file)
     bounds = gate.stored_bounds(file)
     assert bounds["p: one"]["most"] == 5.0 and bounds["q: two"]["most"] == 2.5
+    assert "p: gone" not in bounds
     assert gate.missing([], bounds, {"q"}) == ["q: two"]
     assert gate.unknown([line("p: new", [1.0] * 3)], bounds) == ["p: new"]
 
