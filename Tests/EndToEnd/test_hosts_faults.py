@@ -33,6 +33,7 @@ def fails(sim, *words, seconds=SOON):
 
 
 def whole_frames(done):
+    """The frames recorded. In realtime, when the desk's segment was at frame n, all hosts had done frame n - 1."""
     frames = done.recording.frames
     assert frames == list(range(len(frames))), "every completed frame and no other"
     return frames
@@ -46,7 +47,6 @@ def test_module_is_killed(hosts):
         sim.ready().frame(5)
         os.kill(sim.module_pid("victim"), signal.SIGKILL)
         done = fails(sim, "host b", "module victim", r"frame \d+", "SIGKILL")
-    # The desk was at frame 5, so all had done frame 4.
     assert len(whole_frames(done)) >= 5
     hosts.all_ended("watch_a", "watch_b", "watch_c")
     hosts.rest()
@@ -192,7 +192,7 @@ def test_process_of_the_run_is_killed(hosts):
         sim.ready().frame(5)
         os.kill(hosts["b"].worker(), signal.SIGKILL)
         done = fails(sim, "host b", r"frame \d+", "SIGKILL")
-    assert len(whole_frames(done)) > 5
+    assert len(whole_frames(done)) >= 5
     hosts.all_ended("watch_a", "watch_b", "watch_c")
     hosts.rest()
     hosts.serves()
