@@ -10,7 +10,7 @@ import sys
 import xml.etree.ElementTree as ElementTree
 
 import pytest
-from conftest import environ, wait_for
+from conftest import environ, shared_memory, wait_for
 
 QUICK = ("--quick", "--frames", 40)
 SVG = "{http://www.w3.org/2000/svg}"
@@ -218,6 +218,7 @@ def test_interrupted(desk, number):
         process.wait()
     assert process.returncode == 130, said
     assert "nothing is left" in said
+    assert not [path for path in shared_memory() if f"hermes-bench-{process.pid}" in path.name]
 
 
 def test_killed(desk):

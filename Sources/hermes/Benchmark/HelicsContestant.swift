@@ -11,11 +11,12 @@ struct HelicsContestant: BenchmarkContestant {
     private static let installSeconds = 600.0
     /// Where the package keeps its library, and its version.
     private static let look = """
-        import glob, importlib.metadata, importlib.util, os
-        folder = os.path.dirname(importlib.util.find_spec("helics").origin)
-        libraries = sorted(glob.glob(os.path.join(folder, "**", "libhelics.so"), recursive=True))
-        print(importlib.metadata.version("helics"))
-        print(libraries[0] if libraries else "")
+        from glob import glob
+        from importlib import metadata, util
+        from os import path
+        found = sorted(glob(path.join(path.dirname(util.find_spec("helics").origin), "**", "libhelics.so"), recursive=True))
+        print(metadata.version("helics"))
+        print(found[0] if found else "")
         """
 
     /// Installs it.
