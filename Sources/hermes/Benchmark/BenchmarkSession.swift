@@ -168,11 +168,14 @@ struct BenchmarkSession {
         }
         if settings.hosts.isEmpty {
             let crowded = settings.shapes.filter { $0.processes > machine.cores }
-            if let first = crowded.first {
-                let which = crowded.count == settings.shapes.count ? "every shape" : "\(crowded.count) shapes"
+            if let least = crowded.map(\.processes).min() {
+                let which =
+                    crowded.count == settings.shapes.count
+                    ? "every shape here has"
+                    : crowded.count == 1 ? "1 shape here has" : "\(crowded.count) shapes here have"
                 remarks.append(
-                    "\(which) here, from \(first.processes) processes on, have more processes than this machine has cores "
-                        + "(\(machine.cores)): they take turns, floor and Hermes alike")
+                    "\(which) more processes (\(least) and up) than this machine has cores (\(machine.cores)): they take "
+                        + "turns, floor and Hermes alike")
             }
         }
         if settings.shapes.contains(where: { $0.hosts > 1 }) && settings.pacing.mode == .afap {
