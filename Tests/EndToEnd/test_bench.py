@@ -60,7 +60,7 @@ def shapes(result):
 def test_one_and_two_hosts(desk):
     result = bench(desk, *QUICK)
     assert shapes(result) == [(1, 1, 1), (1, 1, 100), (2, 1, 1), (2, 1, 100)]
-    assert result["rounds"] == 1 and result["mode"] == "afap" and result["helics_version"] is None
+    assert result["rounds"] == 1 and result["mirrors"] == "tcp" and result["mode"] == "afap" and result["helics_version"] is None
     assert all(point["frames"] == 40 for point in result["points"])
     for point in result["points"]:
         assert ("TCP" in point["floor_name"]) == (point["hosts"] == 2)
@@ -136,11 +136,11 @@ MODULES = "modules: { m: { type: process, executable: ./none, host: a } }\n"
 def test_hosts_of_a_configuration(desk, nodes):
     for name in "ab":
         nodes.start(name, keys=True)
-    desk.write("sim.yaml", f"version: '0.2'\n{nodes.hosts}{MODULES}")
+    desk.write("sim.yaml", f"version: '0.2'\n{nodes.hosts}{MODULES}execution: {{ mirrors: zeromq }}\n")
     done = desk.command("bench", "sim.yaml", "--key", nodes.key, *QUICK, "--json", "b.json", timeout=180).expect(0)
     assert all(f"host {name}: hermes-bench-module is now beneath its module root" in done.stderr for name in "ab")
     result = json.loads((desk.folder / "b.json").read_text())
-    assert result["hosts"] == ["a", "b"] and shapes(result) == [(1, 1, 1), (1, 1, 100), (2, 1, 1), (2, 1, 100)]
+    assert result["hosts"] == ["a", "b"] and result["mirrors"] == "zeromq" and shapes(result) == [(1, 1, 1), (1, 1, 100), (2, 1, 1), (2, 1, 100)]
     for point in result["points"]:
         assert point["floor_name"] == "round trip of a message" and point["hermes"]["cpu_us"] > 0
     for node in nodes.all.values():

@@ -74,10 +74,11 @@ import Testing
     @Test func aRingIsOverHostsOrOverModules() {
         var ring = RingConfiguration(
             shape: BenchmarkShape(hosts: 1, modules: 2, signals: 5), name: "b", hosts: [], warmUp: 3, mode: .afap,
-            rateHz: 10)
+            rateHz: 10, mirrors: .zeromq)
         let here = ring.text(program: "/a \"b\"/m")
         #expect(here.contains("src: m0_0.own.*, dst: m0_1.in.*") && here.contains("src: m0_1.own.*, dst: m0_0.in.*"))
         #expect(here.contains(#"executable: "/a \"b\"/m""#) && here.contains(#"args: ["5", "1", "3", "2"]"#))
+        #expect(here.contains("mirrors: zeromq"))
         let location = SourceLocation(file: "", line: 1, column: 1)
         ring.hosts = ["x", "y", "z"].map {
             Host(name: $0, endpoint: "tcp://10.0.0.1:7600", key: "k", mirror: "tcp://10.0.0.2", location: location)
@@ -113,7 +114,7 @@ import Testing
     private func result(_ shapes: [BenchmarkShape]) -> BenchmarkResult {
         let settings = BenchmarkSettings(
             shapes: shapes, frames: nil, seconds: 1, rounds: 1,
-            pacing: BenchmarkPacing(mode: .afap, rateHz: 1000, grant: nil), hosts: [], keyFile: nil,
+            pacing: BenchmarkPacing(mode: .afap, rateHz: 1000, grant: nil, mirrors: .tcp), hosts: [], keyFile: nil,
             againstHelics: false,
             countsSystemCalls: false)
         var machine = MachineState()

@@ -13,6 +13,8 @@ struct BenchmarkPacing: Sendable {
     var rateHz: Int
     /// Frames granted at once; nil: as Hermes likes.
     var grant: UInt64?
+    /// What carries signals between hosts.
+    var mirrors: MirrorTransport
 }
 
 /// Somebody who can run frames of a shape.
@@ -49,7 +51,8 @@ struct HermesContestant: BenchmarkContestant {
         let isAtDesk = hosts.isEmpty
         let ring = RingConfiguration(
             shape: shape, name: "hermes-bench-\(getpid())", hosts: Array(hosts.prefix(isAtDesk ? 0 : shape.hosts)),
-            warmUp: warmUp, mode: pacing.mode, rateHz: pacing.mode == .realtime ? pacing.rateHz : 1000)
+            warmUp: warmUp, mode: pacing.mode, rateHz: pacing.mode == .realtime ? pacing.rateHz : 1000,
+            mirrors: pacing.mirrors)
         let program = isAtDesk ? bench.programs.module : BenchmarkPrograms.moduleName
         let file = try bench.folder.write(ring.text(program: program), to: "ring.yaml")
         unlink("\(bench.folder.path)/summary.json")

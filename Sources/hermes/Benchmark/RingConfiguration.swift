@@ -9,6 +9,8 @@ struct RingConfiguration {
     var warmUp: Int
     var mode: Execution.Mode
     var rateHz: Int
+    /// What carries signals between hosts.
+    var mirrors: MirrorTransport
 
     /// - Parameter program: as the node or the desk finds it.
     func text(program: String) -> String {
@@ -44,6 +46,7 @@ struct RingConfiguration {
         lines.append("execution:")
         lines.append("  mode: \(mode.rawValue)")
         lines.append("  rate_hz: \(rateHz)")
+        lines.append("  mirrors: \(mirrors.rawValue)")
         lines.append("  schedule: [[\(all.joined(separator: ", "))]]")
         return lines.joined(separator: "\n") + "\n"
     }

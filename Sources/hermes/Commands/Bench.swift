@@ -23,7 +23,7 @@ struct Bench: ParsableCommand {
 
     enum Peer: String, ExpressibleByArgument, CaseIterable { case helics }
 
-    @Argument(help: "A YAML file; its `hosts:` take part, nothing else of it matters.")
+    @Argument(help: "A YAML file; its `hosts:` take part, by its `mirrors:`; nothing else of it matters.")
     var config: String?
     @Option(help: ArgumentHelp("How many hosts; 1,2 or, with CONFIG, one and all.", valueName: "list"))
     var hosts: String?
@@ -111,7 +111,8 @@ struct Bench: ParsableCommand {
     }
 
     private func settings(_ console: Console) throws -> BenchmarkSettings {
-        let named = try config.map { try ConfigurationLoader.load($0, console).hosts } ?? []
+        let simulation = try config.map { try ConfigurationLoader.load($0, console) }
+        let named = simulation?.hosts ?? []
         if let config, named.isEmpty {
             throw ValidationError("\(config) has no `hosts:`; leave it out to measure this machine")
         }
@@ -131,7 +132,10 @@ struct Bench: ParsableCommand {
         return BenchmarkSettings(
             shapes: shapes, frames: frames, seconds: seconds ?? (quick ? 0.05 : isRealtime ? 3 : 0.3),
             rounds: rounds ?? (quick ? 1 : 3),
-            pacing: BenchmarkPacing(mode: mode, rateHz: rate ?? 1000, grant: grant),
+            pacing: BenchmarkPacing(
+                mode: mode, rateHz: rate ?? 1000, grant: grant,
+                // Nodes of our own stand for other machines, which have no socket file between them.
+                mirrors: simulation?.execution.mirrors ?? .tcp),
             hosts: Array(named.prefix(shapes.map(\.hosts).max() ?? 1)), keyFile: keyOption.key,
             againstHelics: against == .helics, countsSystemCalls: !quick && !isRealtime && config == nil)
     }

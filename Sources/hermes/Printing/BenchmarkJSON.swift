@@ -14,6 +14,7 @@ extension BenchmarkResult {
             "mode": .text(settings.pacing.mode.rawValue),
             "rate_hz": isRealtime ? .integer(settings.pacing.rateHz) : .null,
             "grant": settings.pacing.grant.map { .integer($0) } ?? .null,
+            "mirrors": .text(settings.pacing.mirrors.rawValue),
             "rounds": .integer(settings.rounds),
             "hosts": .list(settings.hosts.map { .text($0.name) }),
             "helics_version": helicsVersion.map { .text($0) } ?? .null,
