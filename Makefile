@@ -11,6 +11,7 @@ SWIFT_SOURCES = Sources Tests Package.swift
 
 CFLAGS ?= -O2 -g
 HERMES_CFLAGS = -std=c11 $(CFLAGS) -fPIC -ffp-contract=off -Wall -Wextra -Wpedantic -Werror -pthread -Iinclude
+BENCH_MODULE = .build/lib/hermes/hermes-bench-module
 C_OBJECTS = $(patsubst Sources/CHermes/%.c,.build/lib/%.o,$(sort $(wildcard Sources/CHermes/*.c)))
 
 help: ## this list
@@ -74,7 +75,12 @@ release: setup
 examples: library
 	$(MAKE) -C Examples
 
-library: .build/lib/libhermes.a .build/lib/libhermes.so
+library: .build/lib/libhermes.a .build/lib/libhermes.so $(BENCH_MODULE)
+
+# The module and the floors of `hermes bench`: a small program that hosts are sent as it is.
+$(BENCH_MODULE): $(wildcard Sources/hermes-bench-module/*.[ch]) .build/lib/libhermes.a
+	@mkdir -p $(@D)
+	$(CC) $(HERMES_CFLAGS) $(filter %.c,$^) .build/lib/libhermes.a $(LDFLAGS) -o $@ -pthread -ldl -lm
 
 .build/lib/libhermes.a: $(C_OBJECTS)
 	rm -f $@
