@@ -2,7 +2,7 @@
 # executable and a library that are both called `hermes` cannot come from one Swift package.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run flight rack hil cluster build test bench install deb format lint clean setup release library examples
+.PHONY: help run flight rack hil cluster build test bench bench-check install deb format lint clean setup release library examples
 
 PREFIX ?= /usr/local
 EXECUTABLES = hermes hermes-node
@@ -11,10 +11,11 @@ SWIFT_SOURCES = Sources Tests Package.swift
 
 CFLAGS ?= -O2 -g
 HERMES_CFLAGS = -std=c11 $(CFLAGS) -fPIC -ffp-contract=off -Wall -Wextra -Wpedantic -Werror -pthread -Iinclude
+BENCH_MODULE = .build/lib/hermes/hermes-bench-module
 C_OBJECTS = $(patsubst Sources/CHermes/%.c,.build/lib/%.o,$(sort $(wildcard Sources/CHermes/*.c)))
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
 
 run: release library ## build what is missing and run Examples/basic_sim.yaml
 	$(MAKE) -C Examples basic_sim
@@ -42,8 +43,11 @@ build: release library examples ## hermes, libhermes and the example modules, op
 test: ## every test, from a fresh clone (see docs/testing.md)
 	scripts/test
 
-bench: release library ## speed and memory, each line beside its floor; QUICK=1 for a short look
-	python3 bench/run.py
+bench: release library ## speed and memory, each line beside its floor; QUICK=1 for a short look, ARGS=... for bench/run.py
+	python3 bench/run.py $(ARGS)
+
+bench-check: release library ## the same, and each ratio held to its stored bound: one that is worse fails
+	python3 bench/run.py --check $(ARGS)
 
 install: release library ## into PREFIX (/usr/local), beneath DESTDIR if set
 	scripts/install "$(DESTDIR)" "$(PREFIX)" $(EXECUTABLES)
@@ -71,7 +75,12 @@ release: setup
 examples: library
 	$(MAKE) -C Examples
 
-library: .build/lib/libhermes.a .build/lib/libhermes.so
+library: .build/lib/libhermes.a .build/lib/libhermes.so $(BENCH_MODULE)
+
+# The module and the floors of `hermes bench`: a small program that hosts are sent as it is.
+$(BENCH_MODULE): $(wildcard Sources/hermes-bench-module/*.[ch]) .build/lib/libhermes.a
+	@mkdir -p $(@D)
+	$(CC) $(HERMES_CFLAGS) $(filter %.c,$^) .build/lib/libhermes.a $(LDFLAGS) -o $@ -pthread -ldl -lm
 
 .build/lib/libhermes.a: $(C_OBJECTS)
 	rm -f $@

@@ -72,6 +72,7 @@ let package = Package(
             ],
             path: "Sources/hermes-node", swiftSettings: [importsHeaders] + warnings),
         swift("HermesRecorder", ["HermesModel", "HermesPlan", "HermesProtocol"]),
+        tests("hermesTests", ["hermes", "HermesModel"]),
         tests("HermesModuleTests", ["HermesModule", "HermesBackplane", "HermesPlan", "HermesModel"]),
         tests("HermesModelTests", ["HermesModel"]),
         tests(

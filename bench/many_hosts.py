@@ -48,9 +48,13 @@ def run_floor(program, hosts, signals, frames, grant=1, modules=1):
 
 
 class Nodes:
-    """`count` nodes, each on a loopback port of its own, with `folder` as their module root. Ended in any case."""
+    """`count` nodes, each on a port of its own, with `folder` as their module root. Ended in any case.
 
-    def __init__(self, hermes, folder, count):
+    Off loopback, at `address`, they and the coordinator know each other by keys."""
+
+    def __init__(self, hermes, folder, count, execution=None, address="127.0.0.1"):
+        self.address = address
+        self.execution = execution or {}  # of every simulation over them, as `execution:` has it
         self.program = hermes.with_name("hermes-node")
         if not self.program.exists():
             raise Failed(f"there is no hermes-node beside {hermes}: NOTHING over many hosts was measured")
@@ -58,6 +62,21 @@ class Nodes:
         self.count = count
         self.processes = []
         self.ports = []
+        self.keys = {}  # by name, their files
+        if address != "127.0.0.1":
+            for name in ("desk", "node"):
+                self.keys[name] = folder / f"{name}.key"
+                if not self.keys[name].exists():
+                    run_checked([str(hermes), "keygen", str(self.keys[name])])
+
+    @property
+    def public_key(self):
+        return Path(f"{self.keys['node']}.pub").read_text().strip()
+
+    def entry(self, index):
+        """What stands in `hosts:`."""
+        key = f', key: "{self.public_key}"' if self.keys else ""
+        return f'endpoint: "tcp://{self.address}:{self.ports[index]}"{key}'
 
     def __enter__(self):
         try:
@@ -83,8 +102,9 @@ class Nodes:
             ready.bind(str(path))
             ready.settimeout(0.1)
             process = subprocess.Popen(
-                [str(self.program), "--listen", f"tcp://127.0.0.1:{port}", "--modules", str(self.folder),
-                 "--ports", f"{port + 1}-{port + PORTS_EACH - 1}", "-q"],
+                [str(self.program), "--listen", f"tcp://{self.address}:{port}", "--modules", str(self.folder),
+                 "--ports", f"{port + 1}-{port + PORTS_EACH - 1}", "-q",
+                 *self.key_words("node", "--accept", f"{self.keys.get('desk')}.pub")],
                 stdin=subprocess.DEVNULL, stdout=output, stderr=output, preexec_fn=end_with_parent,
                 env={**os.environ, "NOTIFY_SOCKET": str(path)})
             self.processes.append(process)
@@ -102,6 +122,9 @@ class Nodes:
                     if process.poll() is not None or time.monotonic() > deadline:
                         raise Failed(f"hermes-node on port {port} did not get ready: {tail(log)}") from None
         path.unlink()
+
+    def key_words(self, name, *more):
+        return ["--key", str(self.keys[name]), *more] if self.keys else []
 
     def end(self):
         for process in self.processes:
@@ -167,30 +190,45 @@ def tail(file):
 
 
 class Ring:
-    """A ring over the first `hosts` of some nodes. Of several modules on a host the others are wired to nothing."""
+    """A ring over the first `hosts` of some nodes.
 
-    def __init__(self, hermes, nodes, hosts, signals, modules=1):
-        self.hermes, self.nodes, self.hosts, self.signals = hermes, nodes, hosts, signals
-        self.config = nodes.folder / f"ring-{hosts}-{signals}-{modules}.yaml"
-        names = [(f"m{h}" if m == 0 else f"e{h}_{m}", h) for h in range(hosts) for m in range(modules)]
+    modules         on each host; all but one of them are wired to nothing, unless `all_wired`
+    all_wired       all modules of a host are in the ring, one after the other
+    closed          False: the first module hears of nobody, so hosts only feed the ones after them
+    mirror          where the second host dials the first one, if not at its endpoint
+    execution       more of the configuration's `execution:`, by key; mode afap and 1 kHz if it says nothing else
+    """
+
+    def __init__(self, hermes, nodes, hosts, signals, modules=1, *, all_wired=False, closed=True, mirror=None, execution=None):
+        self.hermes, self.nodes, self.hosts, self.signals, self.closed = hermes, nodes, hosts, signals, closed
+        each = modules if all_wired else 1
+        self.count = hosts * each  # in the ring
+        names = [(f"m{i}", i // each) for i in range(self.count)]
+        names += [(f"e{h}_{m}", h) for h in range(hosts) for m in range(each, modules)]
+        settings = {"mode": "afap", "rate_hz": 1000.0, **nodes.execution, **(execution or {})}
+        wires = [(i, (i + 1) % self.count) for i in range(self.count if closed else self.count - 1)]
+        of_first = f', mirror: "{mirror}"' if mirror else ""
+        shape = "-".join(map(str, (hosts, signals, modules, int(all_wired), int(closed), int(mirror is not None))))
+        self.config = nodes.folder / f"ring-{shape}-{settings['mode']}-{settings.get('mirrors')}.yaml"
         self.config.write_text("\n".join([
             'version: "0.2"', "name: hermes-bench", "hosts:",
-            *(f'  h{h}: {{ endpoint: "tcp://127.0.0.1:{nodes.ports[h]}" }}' for h in range(hosts)),
+            *(f'  h{h}: {{ {nodes.entry(h)}{"" if h else of_first} }}' for h in range(hosts)),
             "modules:",
             *(f"  {name}: {{ type: process, executable: ./neighbour_{signals}, host: h{h} }}" for name, h in names),
             "wiring:",
-            *(f"  - {{ src: m{h}.own.*, dst: m{(h + 1) % hosts}.in.* }}" for h in range(hosts)),
-            "execution: { mode: afap, rate_hz: 1000.0 }"]) + "\n")
+            *(f"  - {{ src: m{one}.own.*, dst: m{other}.in.* }}" for one, other in wires),
+            "execution:", *(f"  {key}: {value}" for key, value in settings.items())]) + "\n")
 
     def command(self, frames, grant, *arguments):
         granted = [] if grant is None else ["--grant", str(grant)]
-        return [str(self.hermes), "run", str(self.config), "-q", "--frames", str(frames), *granted, *arguments]
+        return [str(self.hermes), "run", str(self.config), "-q", "--frames", str(frames), *granted,
+                *self.nodes.key_words("desk"), *arguments]
 
-    def run(self, frames, grant=1):
+    def run(self, frames, grant=1, *arguments):
         """The summary of one run; grant None leaves the number of frames a step message grants to Hermes. In it,
         besides, the processor seconds of all hosts together and of the coordinator, from start to end."""
         nodes_before, own_before = self.nodes.cpu_seconds(self.hosts), resource.getrusage(resource.RUSAGE_CHILDREN)
-        summary = json.loads(run_checked(self.command(frames, grant, "--summary", "-")))
+        summary = json.loads(run_checked(self.command(frames, grant, "--summary", "-", *map(str, arguments))))
         own = resource.getrusage(resource.RUSAGE_CHILDREN)
         summary["hosts_cpu_s"] = self.nodes.cpu_seconds(self.hosts) - nodes_before
         summary["coordinator_cpu_s"] = own.ru_utime + own.ru_stime - own_before.ru_utime - own_before.ru_stime
@@ -207,10 +245,10 @@ class Ring:
     def check(self, frames, grant=1):
         """That the values after some frames are those of a plain loop: of the first and of the last signal."""
         for s in {0, self.signals - 1}:
-            own = [1 + 1000 * h + s for h in range(self.hosts)]
+            own = [1 + 1000 * i + s for i in range(self.count)]
             for _ in range(frames):
-                own = [(own[h] + own[h - 1]) % LIMIT for h in range(self.hosts)]
-            expected = {f"m{h}.own.{s:06}": own[h] for h in range(self.hosts)}
+                own = [(own[i] + (own[i - 1] if i or self.closed else 0)) % LIMIT for i in range(self.count)]
+            expected = {f"m{i}.own.{s:06}": own[i] for i in range(self.count)}
             printed = run_checked(self.command(frames, grant, "--print", *expected)).split()
             found = dict(word.split("=", 1) for word in printed if "=" in word)
             for name, value in expected.items():
@@ -225,7 +263,7 @@ def bench_hosts(bench):
     bench.zmq_floor = compile_floor(bench.folder)
     for signals in (1, 1000):
         compile_neighbour(bench.folder, signals)
-    with Nodes(bench.hermes, bench.folder, 16) as nodes:
+    with Nodes(bench.hermes, bench.folder, 16, bench.execution) as nodes:
         idle_line(bench, nodes, "idle node")
         pair_lines(bench, nodes)
         ring_lines(bench, nodes)
@@ -249,8 +287,9 @@ def pair_lines(bench, nodes):
     bench.add("2 nodes, 1 signal each way", "f/s", floor, product, 0.9, least=True, floor_name="bare ZeroMQ")
     bench.add("2 nodes, 1 000 signals each way", "f/s", product, product_wide, 0.8, least=True,
               floor_name="itself with 1 signal")
-    bench.add("  the same beside bare ZeroMQ", "f/s", floor_wide, product_wide, None, floor_name="bare ZeroMQ")
-    bench.add("2 nodes, 1 signal, frames granted", "f/s", floor_granted, granted, None,
+    bench.add("  the same beside bare ZeroMQ", "f/s", floor_wide, product_wide, None, least=True,
+              floor_name="bare ZeroMQ")
+    bench.add("2 nodes, 1 signal, frames granted", "f/s", floor_granted, granted, None, least=True,
               floor_name="bare ZeroMQ, 100 a step")
 
 
@@ -272,7 +311,7 @@ def ring_lines(bench, nodes):
               floor_name="itself in a ring of 4")
     bench.add("  the same beside bare ZeroMQ", "us", cpu["floor 16"], cpu["large"], None, floor_name="bare ZeroMQ")
     bench.add("  bare ZeroMQ itself, 4 nodes and 16", "us", cpu["floor 4"], cpu["floor 16"], None,
-              floor_name="left: 4, right: 16")
+              floor_name="left: 4, right: 16", gated=False)
 
 
 def idle_line(bench, nodes, name, seconds=2.0):

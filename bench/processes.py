@@ -21,6 +21,8 @@ def run_checked(command):
                                 timeout=HANGS_SECONDS)
     except subprocess.TimeoutExpired as expired:
         raise Failed(f"`{text}` hangs: {(expired.stderr or b'').decode(errors='replace')[-2000:]}") from None
+    except OSError as error:
+        raise Failed(f"`{text}` can't be started: {error}") from None
     if result.returncode != 0:
         raise Failed(f"`{text}` exited with {result.returncode}: {result.stderr.decode(errors='replace')[-2000:]}")
     return result.stdout.decode()

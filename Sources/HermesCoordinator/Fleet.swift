@@ -782,7 +782,7 @@ public final class Fleet: NodeSession, @unchecked Sendable {
     /// failure of another kind, or else the host that somebody lost and that says nothing itself. If that one is not lost
     /// here, it is the cable between the two.
     private func rootOf(_ report: RunFailure) throws -> RunFailure {
-        var reports = [report]
+        reports.append(report)
         let limit = deadline(after: settings.livenessSeconds * 0.2)
         func suspects() -> [RunFailure] {
             reports.filter { each in !reports.contains { $0.host == each.peer } }
@@ -806,6 +806,8 @@ public final class Fleet: NodeSession, @unchecked Sendable {
         }
         return suspects().first ?? report
     }
+    /// Of lost links, by the hosts that lost them; while one is looked into, others come.
+    private var reports: [RunFailure] = []
     /// The node has said what became of the lost host's process, or is lost itself.
     private let isDetailed = Atomic<Bool>(false)
 

@@ -9,6 +9,8 @@ public struct Installation: Sendable {
     public var library: String?
     /// Folder with a template for each language.
     public var templates: String?
+    /// The program that `hermes bench` runs.
+    public var benchModule: String?
 
     public static let here = Installation()
 
@@ -23,6 +25,9 @@ public struct Installation: Sendable {
         ).map(Self.resolved)
         library = first(["\(folder)/../lib", "\(checkout)/.build/lib"], having: "libhermes.so")
             .map { Self.resolved($0) + "/libhermes.so" }
+        benchModule = first(
+            ["\(folder)/../lib/hermes", "\(checkout)/.build/lib/hermes"], having: "hermes-bench-module"
+        ).map { Self.resolved($0) + "/hermes-bench-module" }
         templates = first(
             ["\(folder)/../share/hermes/templates", "\(checkout)/Sources/hermes/Templates"], having: "README.md"
         ).map(Self.resolved)

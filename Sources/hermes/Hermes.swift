@@ -17,7 +17,8 @@ struct Hermes: ParsableCommand {
             Run.self, Validate.self, PlanCommand.self, Verify.self, ListSignals.self, Status.self, Get.self,
             SetValues.self,
             Pause.self, Resume.self,
-            Step.self, Mode.self, Reset.self, Stop.self, Nodes.self, Push.self, Keygen.self, Doctor.self, New.self,
+            Step.self, Mode.self, Reset.self, Stop.self, Nodes.self, Push.self, Keygen.self, Bench.self, Doctor.self,
+            New.self,
         ]
     )
 

@@ -216,6 +216,11 @@ class Desk:
             pytest.fail(f"hermes {' '.join(map(str, words))}: no end after {timeout} s\n{expired.stdout}\n{expired.stderr}")
         return Finished(done.returncode, done.stdout, done.stderr, time.monotonic() - began, self.record)
 
+    def begin(self, *words):
+        """A command that is not waited for."""
+        return subprocess.Popen([self.hermes, *map(str, words)], cwd=self.folder, env=self.environment, stdin=subprocess.DEVNULL,
+                                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
     def run(self, config, *args, timeout=60, record=True):
         """`hermes run` to its end."""
         recording = ["--record", self.record] if record else []

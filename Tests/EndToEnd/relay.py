@@ -13,13 +13,16 @@ CLONE_NEWNET = 0x40000000
 class Relay:
     """Listens at `address` on each of `ports` and passes on to the same port of `target`, both ways.
 
-    Every byte comes out `delay` seconds after it went in. `namespace`: the file of a network namespace to be in. `carried` has what each connection said to the target.
+    Every byte comes out `delay` seconds after it went in; what the target says waits from `hold` until `let_go`, and ends for good in the middle of the next piece after `cut`. `namespace`: the file of a network namespace to be in. `carried` has what each connection said to the target.
     """
 
     def __init__(self, address, ports, target, delay=0.0, namespace=None, seed=1):
         self.address, self.ports, self.target, self.delay, self.namespace = address, ports, target, delay, namespace
         self.random = random.Random(seed)
         self.carried = []
+        self.passing = asyncio.Event()
+        self.passing.set()
+        self.is_cut = False
         self.loop = asyncio.new_event_loop()
         self.listening = threading.Event()
         self.thread = threading.Thread(target=self.serve, daemon=True)
@@ -32,6 +35,15 @@ class Relay:
     def __exit__(self, *_):
         self.loop.call_soon_threadsafe(self.loop.stop)
         self.thread.join(10)
+
+    def hold(self):
+        self.loop.call_soon_threadsafe(self.passing.clear)
+
+    def let_go(self):
+        self.loop.call_soon_threadsafe(self.passing.set)
+
+    def cut(self):
+        self.is_cut = True
 
     def serve(self):
         if self.namespace:
@@ -64,7 +76,7 @@ class Relay:
     async def carry(self, reader, writer, said):
         """One direction, until it ends; then the other side hears of it."""
         pieces = asyncio.Queue()
-        sending = asyncio.create_task(self.send(pieces, writer))
+        sending = asyncio.create_task(self.send(pieces, writer, is_answer=said is None))
         with contextlib.suppress(OSError):
             while data := await reader.read(1 << 16):
                 if said is not None:
@@ -77,12 +89,17 @@ class Relay:
         pieces.put_nowait((self.loop.time() + self.delay, b""))
         await sending
 
-    async def send(self, pieces, writer):
+    async def send(self, pieces, writer, is_answer):
         with contextlib.suppress(OSError):
             while True:
                 due, piece = await pieces.get()
                 await asyncio.sleep(max(0.0, due - self.loop.time()))
+                if is_answer:
+                    await self.passing.wait()
                 if not piece:
+                    break
+                if is_answer and self.is_cut:
+                    writer.write(piece[:len(piece) // 2])
                     break
                 writer.write(piece)
                 await writer.drain()

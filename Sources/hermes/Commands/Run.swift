@@ -172,7 +172,7 @@ struct Run: ParsableCommand {
 
 /// Before anything is started; leaves the file as it is.
 /// - Throws: `RunFailure` when the file could not be written.
-private func checkWritable(_ path: String) throws {
+func checkWritable(_ path: String) throws {
     func failure() -> RunFailure {
         RunFailure(.resource, cause: "\(path) can't be written: \(String(cString: strerror(errno)))")
     }
