@@ -393,7 +393,7 @@ public final class Fleet: NodeSession, @unchecked Sendable {
             }
             while !runs[oldest].isDone { try take(try word()) }
         } catch {
-            if runs[oldest].count > 1 || runsUnderWay > 1 { salvage() }
+            if runs[oldest].count > 1 || runsUnderWay > 1 { salvage((error as? RunFailure)?.frame) }
             let whole = runs[oldest].isDone && runsUnderWay > 1 ? runs[1 - oldest].completed : 0
             completedFrame = first - 1 + runs[oldest].completed + whole
             throw error
@@ -448,16 +448,30 @@ public final class Fleet: NodeSession, @unchecked Sendable {
         if header.phase == FrameHeader.held { writesWait = true }
     }
 
-    /// Within a grant something failed: asks the others to end where they are, and takes what they have completed.
-    private func salvage() {
+    /// Within a grant something failed in a frame. The other hosts have all they need for the frames before it, and say what
+    /// they have completed when they get no further; then, or after a moment, they are asked to end where they are.
+    private func salvage(_ failedFrame: UInt64?) {
         var waited = openHosts.subtracting(goneHosts.withLock { $0 })
+        if let failedFrame {
+            listen(to: &waited, seconds: Self.catchingUpSeconds) { self.completed(by: $0) + 1 >= failedFrame }
+        }
+        waited = openHosts.subtracting(goneHosts.withLock { $0 })
         for host in waited {
-            try? say("terminate", Terminate(hurried: true), to: host, urgent: true)
+            dismiss(host)
             control?.tell(host - 1, "end", EndRun(run: run))
         }
-        let limit = deadline(after: 1)
-        while !waited.isEmpty && monotonicNow() < limit {
+        listen(to: &waited, seconds: 1) { _ in false }
+    }
+    /// Seconds in which hosts that are behind one that failed get to the same frame.
+    private static let catchingUpSeconds = 0.25
+
+    /// Takes what hosts say until each has said its last or is far enough.
+    private func listen(to waited: inout Set<Int>, seconds: Double, isFarEnough: (Int) -> Bool) {
+        let limit = deadline(after: seconds)
+        while monotonicNow() < limit {
             waited.subtract(goneHosts.withLock { $0 })
+            waited = waited.filter { !isFarEnough($0) }
+            if waited.isEmpty { return }
             guard let word = try? link?.nextWord(until: monotonicNow() + 10_000_000, heedsAlarm: false) else {
                 continue
             }
@@ -470,6 +484,19 @@ public final class Fleet: NodeSession, @unchecked Sendable {
                 openHosts.remove(word.peer)
             }
         }
+    }
+
+    /// The last frame that a host has said done of, among those under way.
+    private func completed(by host: Int) -> UInt64 {
+        let frames = runs[oldest].done[host]
+        let more = frames == runs[oldest].count && runsUnderWay > 1 ? runs[1 - oldest].done[host] : 0
+        return runs[oldest].first - 1 + frames + more
+    }
+
+    /// Tells a host to end its modules, also one that has failed: it waits for that before it closes its links.
+    private func dismiss(_ host: Int, hurried: Bool = true) {
+        guard let message = try? ControlMessage("terminate", id: number, Terminate(hurried: hurried)) else { return }
+        try? link?.send(message, to: host, epoch: desk.epoch, urgent: true)
     }
 
     public func recall(_ frame: UInt64) {
@@ -593,8 +620,9 @@ public final class Fleet: NodeSession, @unchecked Sendable {
     public func terminate(hurried: Bool) {
         isEnding.store(true, ordering: .relaxed)
         if hurried { streams?.close() }
+        for host in begunHosts.subtracting(openHosts) { dismiss(host) }
         for host in openHosts.sorted() {
-            try? say("terminate", Terminate(hurried: hurried), to: host, urgent: true)
+            dismiss(host, hurried: hurried)
             // One that waits for its modules does not read its link; its node tells it from beside.
             if hurried { control?.tell(host - 1, "end", EndRun(run: run)) }
         }

@@ -29,6 +29,7 @@ final class RunService: @unchecked Sendable {
     private let isOver = Alarm()
     private let processKeeper: keeper
     private let lostPeer = Mutex<Int?>(nil)
+    private let isToldToEnd = Atomic<Bool>(false)
     /// Why the node ends this run.
     private let endCause = Mutex<String?>(nil)
     private var hostNames: [String] = []
@@ -175,6 +176,7 @@ final class RunService: @unchecked Sendable {
             isNodeThere = messages != nil
             let end = messages?.first { $0.say == "end" }
             if isNodeThere && end == nil { continue }
+            isToldToEnd.store(true, ordering: .relaxed)
             let cause = isNodeThere ? end?.body(EndRun.self)?.cause : "its hermes-node is gone"
             if let cause { endCause.withLock { $0 = cause } }
             interrupt()
@@ -254,12 +256,29 @@ final class RunService: @unchecked Sendable {
             try? link.send(message, to: Self.coordinator, urgent: true)
         }
         channel.say("ending", Refused(failure.description))
-        // Whoever waits for values of this host hears at once that there will be none.
-        streams?.close()
+        // Whoever waits for values of this host finds those it sent, and hears that there will be no more.
+        streams?.finish()
+        end()
+        awaitDismissal()
     }
+
+    /// A link that ends has other hosts give up where they are. Those that are behind still have what they need for the frames
+    /// that this one completed, so the links stay until the coordinator has heard of all that.
+    private func awaitDismissal() {
+        let limit = deadline(after: Self.dismissalSeconds)
+        while monotonicNow() < limit, !isToldToEnd.load(ordering: .relaxed),
+            lostPeer.withLock({ $0 }) != Self.coordinator
+        {
+            guard let word = try? link.nextWord(until: monotonicNow() + 10_000_000, heedsAlarm: false) else { continue }
+            guard word.peer == Self.coordinator, word.header.kind == .control else { continue }
+            if ControlMessage(word.payload)?.say == "terminate" { return }
+        }
+    }
+    private static let dismissalSeconds = 1.0
 
     private func end() {
         if hasEnded { return }
+        hasEnded = true
         guard let node else {
             var processKeeper = processKeeper
             keeper_finish(&processKeeper)

@@ -11,8 +11,7 @@ import Synchronization
 /// after a reset has a file of its own: `run.csv`, then `run.epoch1.csv`.
 public final class CSVRecorder: FrameObserver, @unchecked Sendable {
     private static let ringBytes = 4 << 20
-    /// Rows reach the file this often, so that a killed run lacks little of its end.
-    private static let flushMilliseconds = 200
+    private static let flushMilliseconds = 200, realtimeFlushMilliseconds = 10
 
     private let path: String
     /// Told of every file before its first row is written.
@@ -52,13 +51,11 @@ public final class CSVRecorder: FrameObserver, @unchecked Sendable {
         onFile(part)
         self.ring = ring
         self.writer = writer
-        pthread_create(
-            &thread, nil,
-            { writer in
-                Unmanaged<CSVWriter>.fromOpaque(writer!).takeRetainedValue().run(
-                    everyMilliseconds: CSVRecorder.flushMilliseconds)
-                return nil
-            }, Unmanaged.passRetained(writer).toOpaque())
+        let yields = isRealtime
+        thread = startThread {
+            writer.run(
+                everyMilliseconds: yields ? Self.realtimeFlushMilliseconds : Self.flushMilliseconds, yields: yields)
+        }
     }
 
     public func completed(frame: UInt64, time: Double, slots: UnsafePointer<UInt64>) throws {

@@ -88,8 +88,14 @@ final class CSVWriter: @unchecked Sendable {
     /// True when `run` has returned, or does so within the time.
     func hasEnded(withinMilliseconds milliseconds: Int) -> Bool { ended.wait(milliseconds: milliseconds) }
 
-    func run(everyMilliseconds interval: Int) {
+    /// On a thread of its own.
+    /// - Parameters:
+    ///   - interval: rows reach the file this often, so that a killed run lacks little of its end.
+    ///   - yields: gives way to all other threads, and writes little at a time: in realtime frames come first.
+    func run(everyMilliseconds interval: Int, yields: Bool) {
         defer { sem_post(ended) }
+        // Of this thread alone, on Linux.
+        if yields { setpriority(__priority_which_t(PRIO_PROCESS.rawValue), 0, 19) }
         while true {
             let isLast = stopping.load(ordering: .acquiring)
             ring.takeAll { row in

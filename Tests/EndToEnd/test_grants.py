@@ -150,7 +150,6 @@ def test_no_frame_from_the_failure_on_is_complete(desk, nodes, shape, failing, w
     assert len(frames) > (FAILS_IN - 1) // window * window
 
 
-@pytest.mark.xfail(strict=False, reason="within a grant, hosts that are behind the one that fails don't catch up with it")
 @pytest.mark.parametrize("failing", ["one", "two", "three"])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_every_frame_before_the_failure_is_complete(desk, nodes, shape, failing):

@@ -41,7 +41,12 @@ public final class MirrorStreams: MirrorLink {
 
     deinit { close() }
 
-    /// Lets the other hosts know at once that this one sends no more. On the thread that runs the frames.
+    /// Lets the other hosts know that this one sends no more, behind what it has sent. On the thread that runs the frames.
+    public func finish() {
+        for stream in streams { if let stream { shutdown(stream.descriptor, Int32(SHUT_WR)) } }
+    }
+
+    /// Ends the connections. On the thread that runs the frames, or when it is gone.
     public func close() {
         descriptors.shutDown()
         descriptors.forget()
