@@ -99,14 +99,15 @@ struct FrameScheduler {
             pacer.restart(now: monotonicNow(), completed: frame - 1)
             isPacing = true
         }
-        var now = monotonicNow()
+        var now = monotonicNow(), hasSlept = false
         while true {
             let start = pacer.due(frame, now: now)
             if now >= start { break }
+            hasSlept = true
             if node.sleep(seen: attentionSeen, until: start) { return false }
             now = monotonicNow()
         }
-        pacer.began(frame, now: now)
+        pacer.began(frame, now: now, hasSlept: hasSlept)
         return true
     }
 

@@ -23,6 +23,10 @@ struct Pacer {
     /// How late frames began, nanoseconds; up to 100 s.
     private(set) var lateness = Histogram<UInt64>(
         highestTrackableValue: 100_000_000_000, numberOfSignificantValueDigits: .three)
+    /// How late the thread that slept until a frame's start woke up, nanoseconds: the system's part of the lateness, without
+    /// what a frame before has taken too long.
+    private(set) var wakeUps = Histogram<UInt64>(
+        highestTrackableValue: 100_000_000_000, numberOfSignificantValueDigits: .three)
     /// Frames that ended after their deadline, save those that did so in the grace.
     private(set) var overruns: UInt64 = 0
     /// Those.
@@ -80,10 +84,12 @@ struct Pacer {
         return self.start(of: frame)
     }
 
-    mutating func began(_ frame: UInt64, now: UInt64) {
+    /// - Parameter hasSlept: until its start, which was still to come.
+    mutating func began(_ frame: UInt64, now: UInt64, hasSlept: Bool = false) {
         let start = start(of: frame)
         let lag = now > start ? now - start : 0
         lateness.record(min(lag, 100_000_000_000))
+        if hasSlept { wakeUps.record(min(lag, 100_000_000_000)) }
         guard effectivePolicy(now) == .catchUp, lag > Self.longestLag, now > self.start(of: frame + 1) else { return }
         count(now)
         resynchronised += 1
