@@ -134,6 +134,7 @@ public final class Coordinator: @unchecked Sendable {
         // The modules first: what they drive is not left driven while a recording is written.
         node.terminate(hurried: failure != nil)
         let loss = finishObservers()
+        let hostTimes = node.hostTimes
         node.remove()
         let isOnlyRefused = [failure, loss].allSatisfy { $0 == nil || $0?.code == .refused }
         if let ending = endingFromOutside, isOnlyRefused, outcome == .stopped || failure != nil || loss != nil {
@@ -146,7 +147,7 @@ public final class Coordinator: @unchecked Sendable {
         if let configurationError { throw configurationError }
         return summary(
             outcome, failure, frames: frames, wall: Double(lastDone - firstStep) / 1e9,
-            pacer: scheduler?.pacer, mode: scheduler?.state.mode)
+            hostTimes: hostTimes, scheduler)
     }
 
     /// The first of what they lost.
@@ -234,13 +235,14 @@ public final class Coordinator: @unchecked Sendable {
     }
 
     private func summary(
-        _ outcome: RunOutcome, _ failure: RunFailure?, frames: UInt64, wall: Double, pacer: Pacer?,
-        mode: Execution.Mode?
+        _ outcome: RunOutcome, _ failure: RunFailure?, frames: UInt64, wall: Double,
+        hostTimes: [HostTimes], _ scheduler: FrameScheduler?
     ) -> RunSummary {
+        let pacer = scheduler?.pacer
         let staged = progress.stagedNanoseconds == 0 ? monotonicNow() : progress.stagedNanoseconds
         let time = Double(frames) / simulation.execution.rateHz
         return RunSummary(
-            name: simulation.name, mode: (mode ?? simulation.execution.mode).rawValue, frames: frames, time: time,
+            name: simulation.name, mode: (scheduler?.state.mode ?? simulation.execution.mode).rawValue, frames: frames, time: time,
             startup_s: Double(staged - startedAt) / 1e9, wall_s: wall,
             frames_per_s: wall > 0 ? Double(frames) / wall : 0,
             realtime_factor: wall > 0 && frames > 0 ? time / wall : nil,
@@ -248,14 +250,27 @@ public final class Coordinator: @unchecked Sendable {
             epochs: Int(progress.epoch) + 1,
             overruns: pacer?.overruns ?? 0,
             resynchronised: pacer.flatMap { $0.resynchronised > 0 ? $0.resynchronised : nil },
-            lateness_us: pacer.flatMap { $0.lateness.totalCount > 0 ? RunSummary.Lateness($0.lateness) : nil },
+            lateness_us: pacer.flatMap { $0.lateness.totalCount > 0 ? RunTiming.Percentiles($0.lateness) : nil },
             realtime: pacer.flatMap { pacer in
                 pacer.lateness.totalCount > 0 || !report.threads.isEmpty
                     ? RealtimeSummary(simulation.execution.realtime, pacer, report) : nil
             },
+            timing: timing(hostTimes, scheduler),
             recording_stalls: nil, digest: nil, earlier_digests: nil, module_errors: node.moduleErrors,
             outcome: outcome,
             error: failure.map(\.description))
+    }
+}
+
+extension Coordinator {
+    /// Nil where no frame completed and no host has anything to tell.
+    private func timing(_ told: [HostTimes], _ scheduler: FrameScheduler?) -> RunTiming? {
+        guard told.contains(where: { !$0.frame.counts.isEmpty }) else { return nil }
+        var hosts: [String] = []
+        for module in simulation.modules where !hosts.contains(module.host ?? "desk") {
+            hosts.append(module.host ?? "desk")
+        }
+        return RunTiming(told, scheduler?.times, lateness: scheduler?.pacer.lateness, hosts: hosts)
     }
 }
 

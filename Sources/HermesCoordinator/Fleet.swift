@@ -64,6 +64,8 @@ public final class Fleet: NodeSession, @unchecked Sendable {
     private let states: Mutex<[ModuleState]>
     /// What fired on other hosts.
     private let errors = Mutex<[ModuleError]>([])
+    /// Where the time went on other hosts, as far as they have told.
+    private var told: [HostTimes] = []
     private var openHosts: Set<Int> = []
     /// Hosts whose node has begun this run.
     private var begunHosts: Set<Int> = []
@@ -495,7 +497,8 @@ public final class Fleet: NodeSession, @unchecked Sendable {
 
     /// Tells a host to end its modules, also one that has failed: it waits for that before it closes its links.
     private func dismiss(_ host: Int, hurried: Bool = true) {
-        guard let message = try? ControlMessage("terminate", id: number, Terminate(hurried: hurried)) else { return }
+        let order = Terminate(hurried: hurried, wantsTimes: true)
+        guard let message = try? ControlMessage("terminate", id: number, order) else { return }
         try? link?.send(message, to: host, epoch: desk.epoch, urgent: true)
     }
 
@@ -641,6 +644,14 @@ public final class Fleet: NodeSession, @unchecked Sendable {
         setStates(.done)
     }
 
+    public func expectStart(at due: UInt64) { desk.expectStart(at: due) }
+
+    /// In the order of `hosts:`, the desk first.
+    public var hostTimes: [HostTimes] {
+        desk.hostTimes
+            + (1..<directory.count).compactMap { index in told.last { $0.host == directory.name(index) } }
+    }
+
     /// Hosts that are lost or whose process of this run has ended.
     private let goneHosts = Mutex<Set<Int>>([])
 
@@ -744,10 +755,15 @@ public final class Fleet: NodeSession, @unchecked Sendable {
         return names.isEmpty ? "the other hosts" : names.joined(separator: ", ")
     }
 
-    /// True for a word that says what `on_module_error` did on a host, ahead of the done of that frame.
+    /// True for a word that says what `on_module_error` did on a host, ahead of the done of that frame, or, ahead of its last
+    /// word, where its time went.
     private func take(note payload: UnsafeRawBufferPointer) -> Bool {
-        guard let message = ControlMessage(payload), message.say == "fired", let error = message.body(ModuleError.self)
-        else { return false }
+        guard let message = ControlMessage(payload) else { return false }
+        if message.say == "times" {
+            if let times = message.body(HostTimes.self) { told.append(times) }
+            return true
+        }
+        guard message.say == "fired", let error = message.body(ModuleError.self) else { return false }
         errors.withLock { $0.append(error) }
         if error.action == .held, let index = simulation.modules.firstIndex(where: { $0.name == error.module }) {
             states.withLock { $0[index] = .held }
@@ -760,15 +776,13 @@ public final class Fleet: NodeSession, @unchecked Sendable {
         if !hasStaged, let message = ControlMessage(payload), message.say == "applied" {
             applied[host] = message.body(RealtimeReport.self)
         }
-        guard header.kind == .control, !take(note: payload), let failure = failure(in: payload, from: host) else {
-            return
-        }
+        guard header.kind == .control, let failure = failure(in: payload, from: host) else { return }
         throw failure.code == .lost && failure.peer != nil ? try rootOf(failure) : failure
     }
 
     /// What a host says that has failed; nil for any other word.
     private func failure(in payload: UnsafeRawBufferPointer, from host: Int) -> RunFailure? {
-        guard let message = ControlMessage(payload), message.say == "failed",
+        guard !take(note: payload), let message = ControlMessage(payload), message.say == "failed",
             var failure = message.body(RunFailure.self)
         else { return nil }
         failure.host = failure.host ?? directory.name(host)

@@ -14,6 +14,9 @@ struct FrameScheduler {
     let plan: Plan
     var state: RunState
     var pacer: Pacer
+    private(set) var times = TurnTimes()
+    /// When this turn could begin, CLOCK_MONOTONIC nanoseconds.
+    private var turnBegan: UInt64 = 0
     private var attentionSeen: UInt32
     private var isShownPaused = false
     private var isPacing = false
@@ -46,12 +49,20 @@ struct FrameScheduler {
     /// 5. In realtime end the run if the frame came too late and that is what was asked for.
     mutating func run() throws -> RunOutcome {
         try observe(frame: 0)
+        turnBegan = monotonicNow()
         while true {
+            var advancing = turnBegan
             let isWanted = node.attention != attentionSeen, isUnderWay = node.grantedFrame > state.frame
-            if isWanted && !isUnderWay { try attend() }
+            if isWanted && !isUnderWay {
+                try attend()
+                advancing = monotonicNow()
+            }
             switch state.next {
             case .run(let frame):
-                if state.isPaced, !waitForStart(of: frame) { continue }
+                if state.isPaced {
+                    guard waitForStart(of: frame) else { continue }
+                    advancing = turnBegan
+                }
                 defer { if state.frame >= awaitedFrame { settle() } }
                 do {
                     try node.advance(from: frame, through: isWanted && isUnderWay ? node.grantedFrame : state.limit)
@@ -59,13 +70,21 @@ struct FrameScheduler {
                     try complete(from: frame)
                     throw error
                 }
-                let verdict = isPacing ? pacer.ended(frame, now: monotonicNow()) : .goOn
+                let advanced = monotonicNow()
+                let verdict = isPacing ? pacer.ended(frame, now: advanced) : .goOn
                 try complete(from: frame)
+                let ended = monotonicNow()
+                times.record(
+                    began: turnBegan, advancing: advancing, advanced: advanced, ended: ended, last: state.frame,
+                    count: state.frame &+ 1 &- frame, granted: max(node.grantedFrame, state.frame), epoch: node.epoch)
+                turnBegan = ended
                 if case .stop(let late) = verdict { throw overrun(frame, late) }
             case .wait:
                 waitForCommand()
+                turnBegan = monotonicNow()
             case .reset:
                 try reset()
+                turnBegan = monotonicNow()
             case .end(let outcome):
                 return outcome
             }
@@ -106,7 +125,9 @@ struct FrameScheduler {
             if node.sleep(seen: attentionSeen, until: start) { return false }
             now = monotonicNow()
         }
+        node.expectStart(at: pacer.start(of: frame))
         pacer.began(frame, now: now)
+        turnBegan = now
         return true
     }
 
@@ -144,6 +165,7 @@ struct FrameScheduler {
                 mailbox.refuse(ticket, error.description)
                 continue
             }
+            node.expectStart(at: 0)
             if case .step = command { mailbox.expect(ticket, frame: state.stepTarget) } else { mailbox.expect(ticket) }
             if state.isPaused {
                 mailbox.refuseSteps(beyond: state.stepTarget, "cancelled by \(command.word) at frame \(state.frame)")

@@ -252,6 +252,7 @@ final class RunService: @unchecked Sendable {
             failure = lost(peer)
         }
         failure.host = failure.host ?? order.open.host
+        tellTimes()
         if let message = try? ControlMessage("failed", failure) {
             try? link.send(message, to: Self.coordinator, urgent: true)
         }
@@ -275,6 +276,13 @@ final class RunService: @unchecked Sendable {
         }
     }
     private static let dismissalSeconds = 1.0
+
+    /// Where the time of the frames went, once there were any.
+    private func tellTimes() {
+        for times in node?.hostTimes ?? [] where !times.frame.counts.isEmpty {
+            if let message = try? ControlMessage("times", times) { try? link.send(message, to: Self.coordinator) }
+        }
+    }
 
     private func end() {
         if hasEnded { return }
@@ -340,6 +348,7 @@ final class RunService: @unchecked Sendable {
             if let node {
                 shared.withLock { $0 = nil }
                 node.terminate(hurried: how.hurried)
+                if how.wantsTimes == true { tellTimes() }
                 node.remove()
                 self.node = nil
             } else {

@@ -151,6 +151,7 @@ struct Run: ParsableCommand {
                 "frames began late by p50 \(lateness.p50) us, p99 \(lateness.p99) us, p99.9 \(lateness.p999) us, max \(lateness.max) us"
             )
         }
+        if let timing = run.timing { TimingText.lines(timing).forEach { console.note($0) } }
         switch run.outcome {
         case .completed, .stopped: return
         case .interrupted: throw ExitCode(130)
