@@ -61,7 +61,7 @@ let package = Package(
             name: "hermes",
             dependencies: [
                 "HermesModel", "HermesConfiguration", "HermesPlan", "HermesProtocol", "HermesTransport", "HermesNode",
-                "HermesCoordinator", "HermesRecorder", "CHermes", "CKeeper",
+                "HermesCoordinator", "HermesRecorder", "HermesTiming", "CHermes", "CKeeper",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             exclude: ["Templates"], swiftSettings: [importsHeaders] + warnings),
@@ -89,7 +89,9 @@ let package = Package(
             resources: [.copy("Modules")]),
         tests("HermesTimingTests", ["HermesTiming", "HermesProtocol"]),
         tests("HermesRecorderTests", ["HermesRecorder", "HermesProtocol", "HermesPlan", "HermesModel"]),
-        tests("HermesCoordinatorTests", ["HermesCoordinator", "HermesProtocol", "HermesPlan", "HermesModel"]),
+        tests(
+            "HermesCoordinatorTests",
+            ["HermesCoordinator", "HermesTiming", "HermesProtocol", "HermesPlan", "HermesModel"]),
         tests("HermesBackplaneTests", ["HermesBackplane", "HermesPlan", "HermesModel", "CHermes"]),
         swift("HermesModule", ["CHermes"]),
     ],

@@ -2,6 +2,7 @@ import Glibc
 import HermesModel
 import HermesPlan
 import HermesProtocol
+import HermesTiming
 import Synchronization
 
 /// The master scheduler's loop. It owns nothing but what a frame needs; everything else is done at the edges.
@@ -15,6 +16,10 @@ struct FrameScheduler {
     var state: RunState
     var pacer: Pacer
     private(set) var times = TurnTimes()
+    /// Nil where nobody wants a timeline.
+    private let trace: TraceRing?
+    /// Told of the first few overruns, with the timeline around them.
+    private let onOverrun: (_ frame: UInt64) -> Void
     /// When this turn could begin, CLOCK_MONOTONIC nanoseconds.
     private var turnBegan: UInt64 = 0
     private var attentionSeen: UInt32
@@ -27,8 +32,10 @@ struct FrameScheduler {
         node: any NodeSession, observers: [any FrameObserver], mailbox: CommandMailbox, visits: EdgeVisits,
         progress: RunProgress,
         plan: Plan, realtime: Realtime,
-        state: RunState
+        state: RunState, trace: TraceRing? = nil, onOverrun: @escaping (_ frame: UInt64) -> Void = { _ in }
     ) {
+        self.trace = trace
+        self.onOverrun = onOverrun
         self.node = node
         self.observers = observers
         self.mailbox = mailbox
@@ -51,6 +58,7 @@ struct FrameScheduler {
         try observe(frame: 0)
         turnBegan = monotonicNow()
         while true {
+            let overruns = pacer.overruns
             var advancing = turnBegan
             let isWanted = node.attention != attentionSeen, isUnderWay = node.grantedFrame > state.frame
             if isWanted && !isUnderWay {
@@ -74,6 +82,8 @@ struct FrameScheduler {
                 let verdict = isPacing ? pacer.ended(frame, now: advanced) : .goOn
                 try complete(from: frame)
                 let ended = monotonicNow()
+                if let trace { take(note: trace, of: frame, advancing: advancing, advanced: advanced, ended: ended) }
+                if pacer.overruns > overruns { onOverrun(frame) }
                 times.record(
                     began: turnBegan, advancing: advancing, advanced: advanced, ended: ended, last: state.frame,
                     count: state.frame &+ 1 &- frame, granted: max(node.grantedFrame, state.frame), epoch: node.epoch)
@@ -89,6 +99,15 @@ struct FrameScheduler {
                 return outcome
             }
         }
+    }
+
+    private func take(
+        note trace: TraceRing, of first: UInt64, advancing: UInt64, advanced: UInt64, ended: UInt64
+    ) {
+        let epoch = node.epoch, count = Int(truncatingIfNeeded: state.frame &+ 1 &- first)
+        trace.add(
+            TraceEvent(.advance, begin: advancing, end: advanced, frame: first, epoch: epoch, detail: count))
+        trace.add(TraceEvent(.observe, begin: advanced, end: ended, frame: first, epoch: epoch))
     }
 
     /// Takes note of the frames that an advance has completed, one by one.
@@ -119,6 +138,7 @@ struct FrameScheduler {
             isPacing = true
         }
         var now = monotonicNow()
+        let slept = now
         while true {
             let start = pacer.due(frame, now: now)
             if now >= start { break }
@@ -127,6 +147,7 @@ struct FrameScheduler {
         }
         node.expectStart(at: pacer.start(of: frame))
         pacer.began(frame, now: now)
+        trace?.add(TraceEvent(.pace, begin: slept, end: now, frame: frame, epoch: node.epoch))
         turnBegan = now
         return true
     }

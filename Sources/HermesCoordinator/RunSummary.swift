@@ -27,6 +27,8 @@ public struct RunSummary: Codable, Sendable {
     public var realtime: RealtimeSummary?
     /// Where the time of the frames went; null without frames.
     public var timing: RunTiming?
+    /// By module and host, where it was asked for.
+    public var profile: RunProfile?
     /// How often frames waited for the recording.
     public var recording_stalls: UInt64?
     public var digest: String?
@@ -56,6 +58,7 @@ public struct RunSummary: Codable, Sendable {
         try keys.encodeIfPresent(lateness_us, forKey: .lateness_us)
         try keys.encodeIfPresent(realtime, forKey: .realtime)
         try keys.encode(timing, forKey: .timing)
+        try keys.encodeIfPresent(profile, forKey: .profile)
         try keys.encodeIfPresent(recording_stalls, forKey: .recording_stalls)
         try keys.encodeIfPresent(digest, forKey: .digest)
         try keys.encodeIfPresent(earlier_digests, forKey: .earlier_digests)

@@ -5,6 +5,7 @@ import HermesBackplane
 import HermesModel
 import HermesPlan
 import HermesProtocol
+import HermesTiming
 import HermesTransport
 import Synchronization
 
@@ -64,7 +65,9 @@ public final class EmbeddedNode: LinkedNode {
     /// Whom the supervisor's thread tells of a loss: nobody until the modules have staged, nobody once they are ended.
     private let lossTarget = Monitor<LossTarget?>(nil)
     private var executor: FrameExecutor?
-    private var times: FrameTimes?
+    private(set) var times: FrameTimes?
+    /// Whether a timeline is wanted; before `prepare`.
+    public var traces = false
     private var haveFreeScriptsBeenTold = false
     private let abandoned = Atomic<Bool>(false)
     private var overrides: [(slot: Int, bits: UInt64)] = []
@@ -229,7 +232,7 @@ public final class EmbeddedNode: LinkedNode {
             throw RunFailure(.resource, cause: "\(error)")
         }
         self.segment = segment
-        let times = FrameTimes(plan, segment)
+        let times = FrameTimes(plan, segment, trace: traces ? TraceRing() : nil)
         self.times = times
         mirror = link.map { link in
             let reporter = reporter
@@ -377,6 +380,7 @@ public final class EmbeddedNode: LinkedNode {
             if !written.isEmpty { written.removeAll() }
         }
         guards?.begin(frame)
+        defer { times!.broke() }
         do {
             try executor!.run(frame: frame)
         } catch .loss {
@@ -480,6 +484,9 @@ public final class EmbeddedNode: LinkedNode {
     public var moduleErrors: [ModuleError] { errors.withLock { $0 } }
 
     public func expectStart(at due: UInt64) { times?.due = due }
+    public var hostTraces: [TracedHost] {
+        times?.timeline(host: hostName).map { [TracedHost(trace: $0, clock: .own)] } ?? []
+    }
     public var hostTimes: [HostTimes] { times.map { [$0.report(host: hostName)] } ?? [] }
 
     // MARK: End

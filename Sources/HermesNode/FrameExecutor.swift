@@ -46,14 +46,14 @@ struct FrameExecutor {
     /// 4. Where a guarded module has made its step or is gone, look at it; the node counts it out of its phase.
     /// 5. Sleep until the frame is complete, something failed, or somebody takes too long.
     mutating func run(frame: UInt64) throws(FrameFault) {
-        times.begin()
         let began = monotonicNow()
+        times.begin(frame, at: began)
         segment.beginFrame(frame)
         var deadline = watch.firstLook(now: began)
         while true {
             switch segment.waitForFrame(until: deadline) {
             case .complete:
-                return times.completed(frame, began: began, ended: monotonicNow())
+                return times.completed(at: monotonicNow())
             case .work(let phase):
                 // The end of one step is the begin of the next: one look at the clock a module.
                 var begin = monotonicNow()
@@ -73,7 +73,7 @@ struct FrameExecutor {
                 } catch {
                     throw .link(error)
                 }
-                times.exchanged(in: monotonicNow() - begin)
+                times.exchanged(phase: phase, from: begin, to: monotonicNow())
                 segment.finishExchange(phase: phase)
             case .guarded:
                 if try look(frame) { deadline = min(deadline, monotonicNow() + Self.soon) }

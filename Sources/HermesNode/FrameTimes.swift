@@ -44,9 +44,15 @@ final class FrameTimes {
     private var exchanged: UInt64 = 0
     private var patience: UInt64 = 0
     private var slowestPeer = -1
+    /// CLOCK_MONOTONIC nanoseconds; 0 while no frame is under way.
+    private var began: UInt64 = 0
+    private var number: UInt64 = 0
+    /// Nil where nobody wants a timeline.
+    let trace: TraceRing?
 
-    init(_ plan: Plan, _ segment: Segment) {
+    init(_ plan: Plan, _ segment: Segment, trace: TraceRing?) {
         self.segment = segment
+        self.trace = trace
         names = plan.modules.map(\.name)
         hosts = plan.hosts
         isInproc = plan.modules.map(\.isInproc)
@@ -66,25 +72,42 @@ final class FrameTimes {
 
     // MARK: While a frame is under way
 
-    /// Values of a peer have come.
-    func heard(_ peer: Int, waited nanoseconds: UInt64) {
+    /// Values of a peer have come, that were waited for from `began` to `ended`.
+    func heard(_ peer: Int, phase: Int, from began: UInt64, to ended: UInt64) {
+        guard self.began != 0 else { return }
+        let nanoseconds = ended - began
+        add(.mirror, began, ended, subject: peer, detail: phase)
         peers[peer].wait &+= nanoseconds
         if nanoseconds > peers[peer].longest { peers[peer].longest = nanoseconds }
         if nanoseconds > patience { (patience, slowestPeer) = (nanoseconds, peer) }
     }
 
     /// An exchange with other hosts is over.
-    func exchanged(in nanoseconds: UInt64) { exchanged &+= nanoseconds }
+    func exchanged(phase: Int, from began: UInt64, to ended: UInt64) {
+        exchanged &+= ended - began
+        add(.exchange, began, ended, detail: phase)
+    }
 
-    /// Nothing of a frame that did not complete counts.
-    func begin() { (exchanged, patience, slowestPeer) = (0, 0, -1) }
+    /// A frame begins: nothing of one that did not complete counts.
+    func begin(_ number: UInt64, at began: UInt64) {
+        (self.number, self.began) = (number, began)
+        (exchanged, patience, slowestPeer) = (0, 0, -1)
+    }
 
-    // MARK: When it is complete
+    @inline(__always) private func add(
+        _ kind: TraceEvent.Kind, _ begin: UInt64, _ end: UInt64, subject: Int = 0, detail: Int = 0
+    ) {
+        guard let trace else { return }
+        trace.add(
+            TraceEvent(
+                kind, begin: begin, end: end, frame: number, epoch: segment.epoch, subject: subject, detail: detail))
+    }
 
-    /// - Parameters:
-    ///   - began: before the first phase was released.
-    ///   - ended: when the node knew that all was done.
-    func completed(_ number: UInt64, began: UInt64, ended: UInt64) {
+    // MARK: When it is over
+
+    /// The frame is complete.
+    /// - Parameter ended: when the node knew that all was done.
+    func completed(at ended: UInt64) {
         var executed: UInt64 = 0, longest: UInt64 = 0, culprit = -1
         for (phase, members) in phases.enumerated() {
             let released = segment.releaseTime(ofPhase: phase)
@@ -102,11 +125,15 @@ final class FrameTimes {
                 modules[index].execute.record(step)
                 modules[index].start.record(begin > due ? begin - due : 0)
                 modules[index].end = end
+                add(.step, begin, end, subject: index)
                 if isInproc[index] { inside += step } else if step > beside { beside = step }
                 if end > last { last = end }
                 if step > longest || culprit < 0 { (longest, culprit) = (step, index) }
             }
-            for index in members where modules[index].end != 0 { modules[index].wait &+= last - modules[index].end }
+            for index in members where modules[index].end != 0 && modules[index].end < last {
+                modules[index].wait &+= last - modules[index].end
+                add(.wait, modules[index].end, last, subject: index)
+            }
             executed += max(beside, inside)
         }
         let time = ended - began, known = executed + exchanged
@@ -114,6 +141,8 @@ final class FrameTimes {
         execute.record(executed)
         if hosts.count > 1 { network.record(exchanged) }
         wait.record(time > known ? time - known : 0)
+        add(.frame, began, ended)
+        began = 0
         guard time > slowest.bound else { return }
         slowest.keep(
             time,
@@ -122,7 +151,40 @@ final class FrameTimes {
                 patience: patience, peer: slowestPeer))
     }
 
+    /// The frame under way will not complete. What is known of it goes into the timeline alone: steps that ended, and those
+    /// that never did.
+    func broke() {
+        guard began != 0, trace != nil else { return }
+        let now = monotonicNow()
+        for (phase, members) in phases.enumerated() {
+            let released = segment.releaseTime(ofPhase: phase)
+            guard released >= began else { continue }
+            for index in members {
+                let (begin, end) = segment.stepTimes(ofModule: index)
+                guard begin >= released, begin <= now else { continue }
+                add(.step, begin, end >= begin ? end : now, subject: index, detail: end >= begin ? 0 : 1)
+            }
+        }
+        add(.frame, began, now)
+        began = 0
+    }
+
+    /// A message of the coordinator came, or one went to it.
+    func message(_ kind: TraceEvent.Kind, frame: UInt64, count: Int) {
+        guard let trace else { return }
+        let now = monotonicNow()
+        trace.add(TraceEvent(kind, begin: now, end: now, frame: frame, epoch: segment.epoch, detail: count))
+    }
+
     // MARK: In the end
+
+    /// Nil where nobody wants a timeline.
+    func timeline(host: String) -> HostTrace? {
+        trace.map {
+            HostTrace(
+                host: host, modules: names, participants: hosts.map { $0 ?? "desk" }, $0.events, lost: $0.lost)
+        }
+    }
 
     /// - Parameter host: what people call this host.
     func report(host: String) -> HostTimes {

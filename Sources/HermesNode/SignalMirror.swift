@@ -47,7 +47,7 @@ struct SignalMirror {
             let values = try receive(part, frame, epoch)
             memcpy(inbox + part.offset, values.baseAddress!, part.count * 8)
             let now = monotonicNow()
-            times.heard(part.peer, waited: now - began)
+            times.heard(part.peer, phase: part.phase, from: began, to: now)
             began = now
         }
     }

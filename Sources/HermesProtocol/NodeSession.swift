@@ -43,6 +43,8 @@ public protocol NodeSession: AnyObject {
     func terminate(hurried: Bool)
     /// Where the time of the frames went on each host that has told; after `terminate`, until `remove`.
     var hostTimes: [HostTimes] { get }
+    /// Timelines, where they are wanted, of each host that has told; the desk's is first. Between frames that of the desk alone.
+    var hostTraces: [TracedHost] { get }
     /// Leaves nothing behind.
     func remove()
 

@@ -81,6 +81,7 @@ final class ScriptedNode: NodeSession, @unchecked Sendable {
     func recall(_ frame: UInt64) {}
     func expectStart(at due: UInt64) {}
     var hostTimes: [HostTimes] = []
+    var hostTraces: [TracedHost] = []
     func advance(from frame: UInt64, through last: UInt64) throws {
         note(.step(frame))
         // A run that nobody ends must end in a failed test.

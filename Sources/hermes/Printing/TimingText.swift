@@ -31,6 +31,7 @@ enum TimingText {
             case .coordinator: "the coordinator itself"
             }
         let epoch = worst.epoch > 0 ? " of epoch \(worst.epoch)" : ""
-        return "the longest was frame \(worst.frame)\(epoch), \(SignalValue.text(worst.time_us)) us, most of it \(cause)"
+        return
+            "the longest was frame \(worst.frame)\(epoch), \(SignalValue.text(worst.time_us)) us, most of it \(cause)"
     }
 }
