@@ -44,23 +44,24 @@ let package = Package(
         swift("HermesBackplane", ["HermesModel", "HermesPlan", "CHermes"]),
         swift("HermesProtocol", ["HermesModel", "HermesPlan"]),
         swift("HermesTransport", ["HermesModel", "HermesPlan", "HermesProtocol", "CZeroMQ", "CSodium"]),
+        swift("HermesTiming", ["HermesProtocol", .product(name: "Histogram", package: "hdrhistogram-swift")]),
         swift(
             "HermesNode",
             [
-                "HermesModel", "HermesPlan", "HermesProtocol", "HermesTransport", "HermesBackplane", "CHermes",
-                "CKeeper",
+                "HermesModel", "HermesPlan", "HermesProtocol", "HermesTransport", "HermesBackplane", "HermesTiming",
+                "CHermes", "CKeeper",
             ]),
         swift(
             "HermesCoordinator",
             [
-                "HermesModel", "HermesPlan", "HermesProtocol", "HermesTransport",
+                "HermesModel", "HermesPlan", "HermesProtocol", "HermesTransport", "HermesTiming",
                 .product(name: "Histogram", package: "hdrhistogram-swift"),
             ]),
         .executableTarget(
             name: "hermes",
             dependencies: [
                 "HermesModel", "HermesConfiguration", "HermesPlan", "HermesProtocol", "HermesTransport", "HermesNode",
-                "HermesCoordinator", "HermesRecorder", "CHermes", "CKeeper",
+                "HermesCoordinator", "HermesRecorder", "HermesTiming", "CHermes", "CKeeper",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             exclude: ["Templates"], swiftSettings: [importsHeaders] + warnings),
@@ -86,8 +87,11 @@ let package = Package(
                 "HermesNode", "HermesTransport", "HermesProtocol", "HermesPlan", "HermesModel", "CHermes", "CKeeper",
             ],
             resources: [.copy("Modules")]),
+        tests("HermesTimingTests", ["HermesTiming", "HermesProtocol"]),
         tests("HermesRecorderTests", ["HermesRecorder", "HermesProtocol", "HermesPlan", "HermesModel"]),
-        tests("HermesCoordinatorTests", ["HermesCoordinator", "HermesProtocol", "HermesPlan", "HermesModel"]),
+        tests(
+            "HermesCoordinatorTests",
+            ["HermesCoordinator", "HermesTiming", "HermesProtocol", "HermesPlan", "HermesModel"]),
         tests("HermesBackplaneTests", ["HermesBackplane", "HermesPlan", "HermesModel", "CHermes"]),
         swift("HermesModule", ["CHermes"]),
     ],

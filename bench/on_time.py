@@ -31,7 +31,7 @@ def bench_realtime(bench, seconds, rounds, config):
         floor_late.append(bare["lateness_p99_us"])
         watch = Watch(bench.command(config, "--frames", frames), seconds)
         share.append(watch.shares["hermes"] * 100)
-        late.append(watch.summary["lateness_us"]["p99"])
+        late.append(watch.summary["timing"]["wake_up"]["p99"])
         drift.append(beyond_plan_ms(watch.summary))
     bench.add("1 kHz, share of a core for hermes", "%", floor_share, share, 5.0, by="value", floor_name="the same in bare C")
     bench.add("1 kHz, lateness p99", "us", floor_late, late, 200.0, by="value", floor_name="the same in bare C",
@@ -73,7 +73,7 @@ def pace_lines(bench, nodes, seconds, rounds):
     for _ in range(rounds):
         floor_late.append(cyclictest_p99_us(bench, seconds))
         watch = watch_ring(ring, seconds)
-        late.append(watch.summary["lateness_us"]["p99"])
+        late.append(watch.summary["timing"]["wake_up"]["p99"])
         own.append(watch.shares["hermes"] * 100)
         theirs.append(max(share for name, share in watch.shares.items() if name != "hermes") * 100)
         drift.append(beyond_plan_ms(watch.summary))

@@ -162,6 +162,7 @@ void hermes_barrier_hold(hermes_view *view, uint32_t module) {
 
 void hermes_barrier_finish_step(hermes_view *view, uint32_t module, uint32_t generation, int status) {
   hermes_module_slot *slot = &view->modules[module];
+  hermes_store64(&slot->end_ns, hermes_now());
   __atomic_store_n(&slot->status, status, __ATOMIC_RELEASE);
   if (slot->guard) {
     hermes_store(&slot->done, generation);
@@ -183,7 +184,10 @@ int hermes_barrier_await(hermes_view *view, uint32_t module, uint32_t commands_s
   for (;;) {
     uint32_t seen = hermes_load_ordered(wake);
     if (hermes_load(stop)) return 0;
-    if (hermes_load(&slot->step) != hermes_load(&slot->done)) return 1;
+    if (hermes_load(&slot->step) != hermes_load(&slot->done)) {
+      hermes_store64(&slot->begin_ns, hermes_now());
+      return 1;
+    }
     if (hermes_load(&slot->command) != commands_seen) return 2;
     hermes_add(sleepers, 1);
     hermes_futex_wait(wake, seen, HERMES_NEVER);

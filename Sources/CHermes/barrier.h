@@ -38,12 +38,12 @@ void hermes_barrier_step_again(hermes_view *view, uint32_t module);
  * frames or when its phase has been released. */
 void hermes_barrier_hold(hermes_view *view, uint32_t module);
 
-/* Module: reports the end of the step of `generation`. The last one of a phase delivers the phase's wires and
+/* Module: reports the end of the step of `generation`, and stamps it. The last one of a phase delivers the phase's wires and
  * releases the next phase, so a chain of phases costs one wake-up a phase. A guarded module only says that it is done,
  * whatever its status: at each moment of its life the node can tell whether it has made its step, and do the rest. */
 void hermes_barrier_finish_step(hermes_view *view, uint32_t module, uint32_t generation, int status);
 
-/* Module: sleeps until there is a step to make (1) or a command to read (2), or *stop is set (0). */
+/* Module: sleeps until there is a step to make (1), whose begin it stamps, or a command to read (2), or *stop is set (0). */
 int hermes_barrier_await(hermes_view *view, uint32_t module, uint32_t commands_seen, const uint32_t *stop);
 /* Wakes a module to look again. */
 void hermes_barrier_nudge(hermes_view *view, uint32_t module);

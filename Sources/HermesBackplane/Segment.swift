@@ -138,6 +138,15 @@ public final class Segment: @unchecked Sendable {
     }
     /// CLOCK_MONOTONIC nanoseconds of the phase's last release.
     public func releaseTime(ofPhase phase: Int) -> UInt64 { view.pointee.phases[phase].released_ns }
+    /// CLOCK_MONOTONIC nanoseconds of a module's last step, as it stamped them itself.
+    public func stepTimes(ofModule module: Int) -> (begin: UInt64, end: UInt64) {
+        (view.pointee.modules[module].begin_ns, view.pointee.modules[module].end_ns)
+    }
+    /// The same of a module inside this process.
+    public func stamp(module: Int, begin: UInt64, end: UInt64) {
+        view.pointee.modules[module].begin_ns = begin
+        view.pointee.modules[module].end_ns = end
+    }
 }
 
 extension Segment {

@@ -1,6 +1,7 @@
 import HermesModel
 import HermesPlan
 import HermesProtocol
+import HermesTiming
 import Synchronization
 
 /// Runs one simulation from launch to finish.
@@ -10,6 +11,13 @@ public final class Coordinator: @unchecked Sendable {
         public var overrides: [(signal: String, text: String)]
         /// Frames of an epoch; nil: until stopped.
         public var lastFrame: UInt64?
+        /// `profile` in the summary.
+        public var wantsProfile = false
+        /// For a timeline; the same that the nodes' messages are noted in.
+        public var trace: TraceRing?
+        /// Shown the timeline around each of the first few overruns, as far as the desk knows it, on the thread that runs
+        /// the frames: to be quick about it.
+        public var onOverrun: @Sendable (RunTrace) -> Void = { _ in }
 
         public init(overrides: [(signal: String, text: String)] = [], lastFrame: UInt64? = nil) {
             self.overrides = overrides
@@ -30,6 +38,11 @@ public final class Coordinator: @unchecked Sendable {
     private var report = RealtimeReport()
     private let startedAt = monotonicNow()
     private let planned = Mutex<Plan?>(nil)
+    private let traced = Mutex<RunTrace?>(nil)
+    /// Timelines around overruns that were shown, and how many events there were then.
+    private var overrunsShown = 0
+    private var eventsShown: UInt64 = 0
+    private static let mostOverrunsShown = 3
     private let interrupted = Atomic<Bool>(false)
     private let abandoned = Atomic<Bool>(false)
 
@@ -57,6 +70,8 @@ public final class Coordinator: @unchecked Sendable {
     /// The plan, once every module has announced.
     public var plan: Plan? { planned.withLock { $0 } }
     public var moduleStates: [(name: String, state: ModuleState)] { node.moduleStates }
+    /// The timeline, where one was wanted; once the run is over.
+    public var trace: RunTrace? { traced.withLock { $0 } }
     /// What `on_module_error` has done so far.
     public var moduleErrors: [ModuleError] { node.moduleErrors }
 
@@ -134,6 +149,8 @@ public final class Coordinator: @unchecked Sendable {
         // The modules first: what they drive is not left driven while a recording is written.
         node.terminate(hurried: failure != nil)
         let loss = finishObservers()
+        let hostTimes = node.hostTimes
+        if let trace = options.trace { traced.withLock { $0 = timeline(trace) } }
         node.remove()
         let isOnlyRefused = [failure, loss].allSatisfy { $0 == nil || $0?.code == .refused }
         if let ending = endingFromOutside, isOnlyRefused, outcome == .stopped || failure != nil || loss != nil {
@@ -146,7 +163,12 @@ public final class Coordinator: @unchecked Sendable {
         if let configurationError { throw configurationError }
         return summary(
             outcome, failure, frames: frames, wall: Double(lastDone - firstStep) / 1e9,
-            pacer: scheduler?.pacer, mode: scheduler?.state.mode)
+            hostTimes: hostTimes, scheduler)
+    }
+
+    private func profile(_ told: [HostTimes], _ scheduler: FrameScheduler?) -> RunProfile? {
+        guard options.wantsProfile, let scheduler else { return nil }
+        return RunProfile(told, scheduler.times)
     }
 
     /// The first of what they lost.
@@ -189,7 +211,8 @@ public final class Coordinator: @unchecked Sendable {
         progress.stagedNanoseconds = monotonicNow()
         return FrameScheduler(
             node: node, observers: observers, mailbox: mailbox, visits: visits, progress: progress, plan: plan,
-            realtime: simulation.execution.realtime, state: state)
+            realtime: simulation.execution.realtime, state: state, trace: options.trace,
+            onOverrun: { [unowned self] _ in showOverrun() })
     }
 
     private func keepTime() throws {
@@ -234,13 +257,15 @@ public final class Coordinator: @unchecked Sendable {
     }
 
     private func summary(
-        _ outcome: RunOutcome, _ failure: RunFailure?, frames: UInt64, wall: Double, pacer: Pacer?,
-        mode: Execution.Mode?
+        _ outcome: RunOutcome, _ failure: RunFailure?, frames: UInt64, wall: Double,
+        hostTimes: [HostTimes], _ scheduler: FrameScheduler?
     ) -> RunSummary {
+        let pacer = scheduler?.pacer
         let staged = progress.stagedNanoseconds == 0 ? monotonicNow() : progress.stagedNanoseconds
         let time = Double(frames) / simulation.execution.rateHz
         return RunSummary(
-            name: simulation.name, mode: (mode ?? simulation.execution.mode).rawValue, frames: frames, time: time,
+            name: simulation.name, mode: (scheduler?.state.mode ?? simulation.execution.mode).rawValue, frames: frames,
+            time: time,
             startup_s: Double(staged - startedAt) / 1e9, wall_s: wall,
             frames_per_s: wall > 0 ? Double(frames) / wall : 0,
             realtime_factor: wall > 0 && frames > 0 ? time / wall : nil,
@@ -248,14 +273,41 @@ public final class Coordinator: @unchecked Sendable {
             epochs: Int(progress.epoch) + 1,
             overruns: pacer?.overruns ?? 0,
             resynchronised: pacer.flatMap { $0.resynchronised > 0 ? $0.resynchronised : nil },
-            lateness_us: pacer.flatMap { $0.lateness.totalCount > 0 ? RunSummary.Lateness($0.lateness) : nil },
+            lateness_us: pacer.flatMap { $0.lateness.totalCount > 0 ? RunTiming.Percentiles($0.lateness) : nil },
             realtime: pacer.flatMap { pacer in
                 pacer.lateness.totalCount > 0 || !report.threads.isEmpty
                     ? RealtimeSummary(simulation.execution.realtime, pacer, report) : nil
             },
+            timing: timing(hostTimes, scheduler), profile: profile(hostTimes, scheduler),
             recording_stalls: nil, digest: nil, earlier_digests: nil, module_errors: node.moduleErrors,
             outcome: outcome,
             error: failure.map(\.description))
+    }
+}
+
+extension Coordinator {
+    private func timeline(_ trace: TraceRing) -> RunTrace {
+        RunTrace(node.hostTraces, coordinator: trace, participants: (plan?.hosts ?? [nil]).map { $0 ?? "desk" })
+    }
+
+    /// The first, and those that have little in common with the one shown before.
+    private func showOverrun() {
+        guard let trace = options.trace, overrunsShown < Self.mostOverrunsShown,
+            overrunsShown == 0 || trace.count - eventsShown >= UInt64(TraceRing.standardCapacity) / 8
+        else { return }
+        overrunsShown += 1
+        eventsShown = trace.count
+        options.onOverrun(timeline(trace))
+    }
+
+    /// Nil where no frame completed and no host has anything to tell.
+    private func timing(_ told: [HostTimes], _ scheduler: FrameScheduler?) -> RunTiming? {
+        guard told.contains(where: { !$0.frame.counts.isEmpty }) else { return nil }
+        var hosts: [String] = []
+        for module in simulation.modules where !hosts.contains(module.host ?? "desk") {
+            hosts.append(module.host ?? "desk")
+        }
+        return RunTiming(told, scheduler?.times, pacer: scheduler?.pacer, hosts: hosts)
     }
 }
 

@@ -2,6 +2,7 @@ import Glibc
 import HermesModel
 import HermesPlan
 import HermesProtocol
+import HermesTiming
 import HermesTransport
 import Synchronization
 
@@ -22,6 +23,8 @@ public final class Fleet: NodeSession, @unchecked Sendable {
         public var warning: @Sendable (_ text: String) -> Void
         /// What people may like to know while the hosts come together.
         public var note: @Sendable (_ text: String) -> Void
+        /// Takes note of messages for a timeline, which hosts keep then, too.
+        public var trace: TraceRing?
         /// Told what each host is, as it is met.
         public var welcomed: @Sendable (_ host: String, _ welcome: Welcome) -> Void = { _, _ in }
 
@@ -64,6 +67,11 @@ public final class Fleet: NodeSession, @unchecked Sendable {
     private let states: Mutex<[ModuleState]>
     /// What fired on other hosts.
     private let errors = Mutex<[ModuleError]>([])
+    /// Where the time went on other hosts, as far as they have told.
+    private var told: [HostTimes] = []
+    private var traced: [HostTrace] = []
+    /// By index, where a timeline is wanted.
+    private var clocks: [Int: ClockLine] = [:]
     private var openHosts: Set<Int> = []
     /// Hosts whose node has begun this run.
     private var begunHosts: Set<Int> = []
@@ -330,11 +338,11 @@ public final class Fleet: NodeSession, @unchecked Sendable {
         for host in 1..<directory.count {
             let local = Dictionary(
                 shares[host].slots.enumerated().map { ($1, $0) }, uniquingKeysWith: { first, _ in first })
-            try say(
-                "prepare",
-                ShareMessage(
-                    shares[host], collected: collected[host].compactMap { local[$0] },
-                    longestStepSeconds: longestStepSeconds), to: host)
+            var message = ShareMessage(
+                shares[host], collected: collected[host].compactMap { local[$0] },
+                longestStepSeconds: longestStepSeconds)
+            if settings.trace != nil { message.wantsTrace = true }
+            try say("prepare", message, to: host)
         }
         try linked(0) { try streams?.reserve(shares[0]) }
         try desk.prepare(shares[0], mirrors: streams ?? link, longestStepSeconds: longestStepSeconds)
@@ -351,6 +359,7 @@ public final class Fleet: NodeSession, @unchecked Sendable {
         try awaitStart()
         hasStaged = true
         setStates(.staged)
+        measureClocks()
     }
 
     /// The hosts have done so by themselves, before they said done of frame 0.
@@ -417,7 +426,10 @@ public final class Fleet: NodeSession, @unchecked Sendable {
         grantedFrame = first + count - 1
         let header = FrameHeader(
             .step, run: run, epoch: desk.epoch, frame: first, phase: isFresh ? 0 : FrameHeader.held, count: Int(count))
-        for host in 1..<directory.count { try linked(host) { try link!.send(header, to: host) } }
+        for host in 1..<directory.count {
+            try linked(host) { try link!.send(header, to: host) }
+            note(.stepMessage, host, frame: first, count: Int(count))
+        }
         return place
     }
 
@@ -446,6 +458,7 @@ public final class Fleet: NodeSession, @unchecked Sendable {
                 cause: "said done for frame \(header.frame)")
         }
         if header.phase == FrameHeader.held { writesWait = true }
+        note(.doneMessage, host, frame: header.frame, count: count)
     }
 
     /// Within a grant something failed in a frame. The other hosts have all they need for the frames before it, and say what
@@ -495,7 +508,8 @@ public final class Fleet: NodeSession, @unchecked Sendable {
 
     /// Tells a host to end its modules, also one that has failed: it waits for that before it closes its links.
     private func dismiss(_ host: Int, hurried: Bool = true) {
-        guard let message = try? ControlMessage("terminate", id: number, Terminate(hurried: hurried)) else { return }
+        let order = Terminate(hurried: hurried, wantsTimes: true)
+        guard let message = try? ControlMessage("terminate", id: number, order) else { return }
         try? link?.send(message, to: host, epoch: desk.epoch, urgent: true)
     }
 
@@ -637,8 +651,68 @@ public final class Fleet: NodeSession, @unchecked Sendable {
             guard header.kind == .control, let message = ControlMessage(payload), !take(note: payload) else { continue }
             if message.id == number && message.say == "ok" || message.say == "failed" { openHosts.remove(host) }
         }
+        hearLastWords()
         for host in openHosts { control?.tell(host - 1, "end", EndRun(run: run)) }
         setStates(.done)
+        measureClocks()
+    }
+
+    /// That a host is gone may be known before what it said last is read; it does not matter much.
+    private func hearLastWords() {
+        let limit = monotonicNow() + 50_000_000
+        func isUntold(_ host: Int) -> Bool {
+            let name = directory.name(host)
+            return !told.contains { $0.host == name }
+                || settings.trace != nil && !traced.contains { $0.host == name }
+        }
+        while let link, completedFrame > 0, begunHosts.contains(where: isUntold), monotonicNow() < limit {
+            guard let word = try? link.nextWord(until: limit, heedsAlarm: false) else { break }
+            _ = take(note: word.payload)
+        }
+    }
+
+    public func expectStart(at due: UInt64) { desk.expectStart(at: due) }
+
+    /// In the order of `hosts:`, the desk first.
+    public var hostTimes: [HostTimes] {
+        desk.hostTimes
+            + (1..<directory.count).compactMap { index in told.last { $0.host == directory.name(index) } }
+    }
+
+    public var hostTraces: [TracedHost] {
+        desk.hostTraces
+            + (1..<directory.count).compactMap { index in
+                traced.last { $0.host == directory.name(index) }.map {
+                    TracedHost(trace: $0, clock: clocks[index] ?? ClockLine())
+                }
+            }
+    }
+
+    /// Asks each host's node for its clock a few times, for a timeline; the quickest answer says most.
+    private func measureClocks() {
+        guard settings.trace != nil, let control else { return }
+        for host in 1..<directory.count {
+            var best: (asked: UInt64, there: UInt64, heard: UInt64)?
+            for _ in 0..<Self.clockQuestions {
+                let asked = monotonicNow()
+                guard let question = try? control.ask(host - 1, "ping", ControlMessage.Nothing()),
+                    let pong = try? control.answer(to: question, until: asked + 500_000_000).body(Pong.self),
+                    let there = pong.monotonicNanoseconds
+                else { break }
+                let heard = monotonicNow()
+                if best.map({ heard - asked < $0.heard - $0.asked }) ?? true { best = (asked, there, heard) }
+            }
+            if let best {
+                clocks[host, default: ClockLine()].add(asked: best.asked, there: best.there, heard: best.heard)
+            }
+        }
+    }
+    private static let clockQuestions = 16
+
+    private func note(_ kind: TraceEvent.Kind, _ host: Int, frame: UInt64, count: Int) {
+        guard let trace = settings.trace else { return }
+        let now = monotonicNow()
+        trace.add(TraceEvent(kind, begin: now, end: now, frame: frame, epoch: epoch, subject: host, detail: count))
     }
 
     /// Hosts that are lost or whose process of this run has ended.
@@ -744,10 +818,19 @@ public final class Fleet: NodeSession, @unchecked Sendable {
         return names.isEmpty ? "the other hosts" : names.joined(separator: ", ")
     }
 
-    /// True for a word that says what `on_module_error` did on a host, ahead of the done of that frame.
+    /// True for a word that says what `on_module_error` did on a host, ahead of the done of that frame, or, ahead of its last
+    /// word, where its time went.
     private func take(note payload: UnsafeRawBufferPointer) -> Bool {
-        guard let message = ControlMessage(payload), message.say == "fired", let error = message.body(ModuleError.self)
-        else { return false }
+        guard let message = ControlMessage(payload) else { return false }
+        if message.say == "times" {
+            if let times = message.body(HostTimes.self) { told.append(times) }
+            return true
+        }
+        if message.say == "trace" {
+            if let trace = message.body(HostTrace.self) { traced.append(trace) }
+            return true
+        }
+        guard message.say == "fired", let error = message.body(ModuleError.self) else { return false }
         errors.withLock { $0.append(error) }
         if error.action == .held, let index = simulation.modules.firstIndex(where: { $0.name == error.module }) {
             states.withLock { $0[index] = .held }
@@ -760,15 +843,13 @@ public final class Fleet: NodeSession, @unchecked Sendable {
         if !hasStaged, let message = ControlMessage(payload), message.say == "applied" {
             applied[host] = message.body(RealtimeReport.self)
         }
-        guard header.kind == .control, !take(note: payload), let failure = failure(in: payload, from: host) else {
-            return
-        }
+        guard header.kind == .control, let failure = failure(in: payload, from: host) else { return }
         throw failure.code == .lost && failure.peer != nil ? try rootOf(failure) : failure
     }
 
     /// What a host says that has failed; nil for any other word.
     private func failure(in payload: UnsafeRawBufferPointer, from host: Int) -> RunFailure? {
-        guard let message = ControlMessage(payload), message.say == "failed",
+        guard !take(note: payload), let message = ControlMessage(payload), message.say == "failed",
             var failure = message.body(RunFailure.self)
         else { return nil }
         failure.host = failure.host ?? directory.name(host)

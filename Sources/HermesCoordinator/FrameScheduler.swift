@@ -2,6 +2,7 @@ import Glibc
 import HermesModel
 import HermesPlan
 import HermesProtocol
+import HermesTiming
 import Synchronization
 
 /// The master scheduler's loop. It owns nothing but what a frame needs; everything else is done at the edges.
@@ -14,6 +15,13 @@ struct FrameScheduler {
     let plan: Plan
     var state: RunState
     var pacer: Pacer
+    private(set) var times = TurnTimes()
+    /// Nil where nobody wants a timeline.
+    private let trace: TraceRing?
+    /// Told of the first few overruns, with the timeline around them.
+    private let onOverrun: (_ frame: UInt64) -> Void
+    /// When this turn could begin, CLOCK_MONOTONIC nanoseconds.
+    private var turnBegan: UInt64 = 0
     private var attentionSeen: UInt32
     private var isShownPaused = false
     private var isPacing = false
@@ -24,8 +32,10 @@ struct FrameScheduler {
         node: any NodeSession, observers: [any FrameObserver], mailbox: CommandMailbox, visits: EdgeVisits,
         progress: RunProgress,
         plan: Plan, realtime: Realtime,
-        state: RunState
+        state: RunState, trace: TraceRing? = nil, onOverrun: @escaping (_ frame: UInt64) -> Void = { _ in }
     ) {
+        self.trace = trace
+        self.onOverrun = onOverrun
         self.node = node
         self.observers = observers
         self.mailbox = mailbox
@@ -46,12 +56,21 @@ struct FrameScheduler {
     /// 5. In realtime end the run if the frame came too late and that is what was asked for.
     mutating func run() throws -> RunOutcome {
         try observe(frame: 0)
+        turnBegan = monotonicNow()
         while true {
+            let overruns = pacer.overruns
+            var advancing = turnBegan
             let isWanted = node.attention != attentionSeen, isUnderWay = node.grantedFrame > state.frame
-            if isWanted && !isUnderWay { try attend() }
+            if isWanted && !isUnderWay {
+                try attend()
+                advancing = monotonicNow()
+            }
             switch state.next {
             case .run(let frame):
-                if state.isPaced, !waitForStart(of: frame) { continue }
+                if state.isPaced {
+                    guard waitForStart(of: frame) else { continue }
+                    advancing = turnBegan
+                }
                 defer { if state.frame >= awaitedFrame { settle() } }
                 do {
                     try node.advance(from: frame, through: isWanted && isUnderWay ? node.grantedFrame : state.limit)
@@ -59,17 +78,36 @@ struct FrameScheduler {
                     try complete(from: frame)
                     throw error
                 }
-                let verdict = isPacing ? pacer.ended(frame, now: monotonicNow()) : .goOn
+                let advanced = monotonicNow()
+                let verdict = isPacing ? pacer.ended(frame, now: advanced) : .goOn
                 try complete(from: frame)
+                let ended = monotonicNow()
+                if let trace { take(note: trace, of: frame, advancing: advancing, advanced: advanced, ended: ended) }
+                if pacer.overruns > overruns { onOverrun(frame) }
+                times.record(
+                    began: turnBegan, advancing: advancing, advanced: advanced, ended: ended, last: state.frame,
+                    count: state.frame &+ 1 &- frame, granted: max(node.grantedFrame, state.frame), epoch: node.epoch)
+                turnBegan = ended
                 if case .stop(let late) = verdict { throw overrun(frame, late) }
             case .wait:
                 waitForCommand()
+                turnBegan = monotonicNow()
             case .reset:
                 try reset()
+                turnBegan = monotonicNow()
             case .end(let outcome):
                 return outcome
             }
         }
+    }
+
+    private func take(
+        note trace: TraceRing, of first: UInt64, advancing: UInt64, advanced: UInt64, ended: UInt64
+    ) {
+        let epoch = node.epoch, count = Int(truncatingIfNeeded: state.frame &+ 1 &- first)
+        trace.add(
+            TraceEvent(.advance, begin: advancing, end: advanced, frame: first, epoch: epoch, detail: count))
+        trace.add(TraceEvent(.observe, begin: advanced, end: ended, frame: first, epoch: epoch))
     }
 
     /// Takes note of the frames that an advance has completed, one by one.
@@ -100,6 +138,7 @@ struct FrameScheduler {
             isPacing = true
         }
         var now = monotonicNow(), hasSlept = false
+        let slept = now
         while true {
             let start = pacer.due(frame, now: now)
             if now >= start { break }
@@ -107,7 +146,10 @@ struct FrameScheduler {
             if node.sleep(seen: attentionSeen, until: start) { return false }
             now = monotonicNow()
         }
+        node.expectStart(at: pacer.start(of: frame))
         pacer.began(frame, now: now, hasSlept: hasSlept)
+        trace?.add(TraceEvent(.pace, begin: slept, end: now, frame: frame, epoch: node.epoch))
+        turnBegan = now
         return true
     }
 
@@ -145,6 +187,7 @@ struct FrameScheduler {
                 mailbox.refuse(ticket, error.description)
                 continue
             }
+            node.expectStart(at: 0)
             if case .step = command { mailbox.expect(ticket, frame: state.stepTarget) } else { mailbox.expect(ticket) }
             if state.isPaused {
                 mailbox.refuseSteps(beyond: state.stepTarget, "cancelled by \(command.word) at frame \(state.frame)")

@@ -1,21 +1,7 @@
 import HermesProtocol
-import Histogram
 
 /// What is left of a run when it is over; the JSON of `--summary`.
 public struct RunSummary: Codable, Sendable {
-    /// Microseconds.
-    public struct Lateness: Codable, Sendable {
-        public var p50, p99, p999, max: Double
-
-        init(_ histogram: Histogram<UInt64>) {
-            func microseconds(_ nanoseconds: UInt64) -> Double { (Double(nanoseconds) / 100).rounded() / 10 }
-            p50 = microseconds(histogram.valueAtPercentile(50))
-            p99 = microseconds(histogram.valueAtPercentile(99))
-            p999 = microseconds(histogram.valueAtPercentile(99.9))
-            max = microseconds(histogram.maxRecorded)
-        }
-    }
-
     public var name: String
     public var mode: String
     /// Completed frames of the last epoch.
@@ -36,9 +22,13 @@ public struct RunSummary: Codable, Sendable {
     /// How often realtime began its deadlines anew, too late to catch up; null when it did not.
     public var resynchronised: UInt64?
     /// How late realtime frames began.
-    public var lateness_us: Lateness?
+    public var lateness_us: RunTiming.Percentiles?
     /// Of a run with realtime frames.
     public var realtime: RealtimeSummary?
+    /// Where the time of the frames went; null without frames.
+    public var timing: RunTiming?
+    /// By module and host, where it was asked for.
+    public var profile: RunProfile?
     /// How often frames waited for the recording.
     public var recording_stalls: UInt64?
     public var digest: String?
@@ -67,6 +57,8 @@ public struct RunSummary: Codable, Sendable {
         try keys.encodeIfPresent(resynchronised, forKey: .resynchronised)
         try keys.encodeIfPresent(lateness_us, forKey: .lateness_us)
         try keys.encodeIfPresent(realtime, forKey: .realtime)
+        try keys.encode(timing, forKey: .timing)
+        try keys.encodeIfPresent(profile, forKey: .profile)
         try keys.encodeIfPresent(recording_stalls, forKey: .recording_stalls)
         try keys.encodeIfPresent(digest, forKey: .digest)
         try keys.encodeIfPresent(earlier_digests, forKey: .earlier_digests)

@@ -5,6 +5,7 @@ import HermesBackplane
 import HermesModel
 import HermesPlan
 import HermesProtocol
+import HermesTiming
 import HermesTransport
 import Synchronization
 
@@ -64,6 +65,9 @@ public final class EmbeddedNode: LinkedNode {
     /// Whom the supervisor's thread tells of a loss: nobody until the modules have staged, nobody once they are ended.
     private let lossTarget = Monitor<LossTarget?>(nil)
     private var executor: FrameExecutor?
+    private(set) var times: FrameTimes?
+    /// Whether a timeline is wanted; before `prepare`.
+    public var traces = false
     private var haveFreeScriptsBeenTold = false
     private let abandoned = Atomic<Bool>(false)
     private var overrides: [(slot: Int, bits: UInt64)] = []
@@ -228,12 +232,14 @@ public final class EmbeddedNode: LinkedNode {
             throw RunFailure(.resource, cause: "\(error)")
         }
         self.segment = segment
+        let times = FrameTimes(plan, segment, trace: traces ? TraceRing() : nil)
+        self.times = times
         mirror = link.map { link in
             let reporter = reporter
             // Every phase of another host may take as long as the slowest step; by then that host has said so itself.
             let patience =
                 longestStepSeconds == 0 ? 0 : max(longestStepSeconds, Self.startSeconds) * Double(plan.phases.count + 1)
-            return SignalMirror(link, share, segment, patienceSeconds: patience) { peer, frame in
+            return SignalMirror(link, share, segment, times, patienceSeconds: patience) { peer, frame in
                 reporter.warning(
                     "waiting for host \((plan.hosts[peer]) ?? "desk"), whose values of frame \(frame) are due")
             }
@@ -334,7 +340,8 @@ public final class EmbeddedNode: LinkedNode {
             watch: StepWatch(
                 timeoutSeconds: simulation.modules.map {
                     $0.stepTimeoutSeconds ?? simulation.execution.stepTimeoutSeconds
-                }))
+                }),
+            times: times!)
     }
 
     // MARK: Frames
@@ -373,6 +380,7 @@ public final class EmbeddedNode: LinkedNode {
             if !written.isEmpty { written.removeAll() }
         }
         guards?.begin(frame)
+        defer { times!.broke() }
         do {
             try executor!.run(frame: frame)
         } catch .loss {
@@ -474,6 +482,12 @@ public final class EmbeddedNode: LinkedNode {
     }
 
     public var moduleErrors: [ModuleError] { errors.withLock { $0 } }
+
+    public func expectStart(at due: UInt64) { times?.due = due }
+    public var hostTraces: [TracedHost] {
+        times?.timeline(host: hostName).map { [TracedHost(trace: $0, clock: .own)] } ?? []
+    }
+    public var hostTimes: [HostTimes] { times.map { [$0.report(host: hostName)] } ?? [] }
 
     // MARK: End
 

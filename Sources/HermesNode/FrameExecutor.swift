@@ -35,6 +35,7 @@ struct FrameExecutor {
     let guards: Guards?
     let warn: (_ module: Int, _ frame: UInt64) -> Void
     var watch: StepWatch
+    let times: FrameTimes
 
     /// One frame:
     /// 1. Release the first phase. From here the modules go on by themselves: the last one of a phase delivers its
@@ -45,26 +46,34 @@ struct FrameExecutor {
     /// 4. Where a guarded module has made its step or is gone, look at it; the node counts it out of its phase.
     /// 5. Sleep until the frame is complete, something failed, or somebody takes too long.
     mutating func run(frame: UInt64) throws(FrameFault) {
+        let began = monotonicNow()
+        times.begin(frame, at: began)
         segment.beginFrame(frame)
-        var deadline = watch.firstLook(now: monotonicNow())
+        var deadline = watch.firstLook(now: began)
         while true {
             switch segment.waitForFrame(until: deadline) {
             case .complete:
-                return
+                return times.completed(at: monotonicNow())
             case .work(let phase):
+                // The end of one step is the begin of the next: one look at the clock a module.
+                var begin = monotonicNow()
                 for (index, divisor, module) in work[phase] where divisor == 1 || (frame - 1) % divisor == 0 {
-                    let status = module.step()
+                    let status = module.step(), end = monotonicNow()
+                    segment.stamp(module: index, begin: begin, end: end)
+                    begin = end
                     guard status != 0 else { continue }
                     try endure(.inproc(module: index, status: status), frame)
                     work[phase].removeAll { $0.index == index }
                 }
                 segment.finishWork(phase: phase)
             case .exchange(let phase):
+                let begin = monotonicNow()
                 do throws(LinkFault) {
                     try mirror!.exchange(phase: phase, frame: frame, epoch: segment.epoch)
                 } catch {
                     throw .link(error)
                 }
+                times.exchanged(phase: phase, from: begin, to: monotonicNow())
                 segment.finishExchange(phase: phase)
             case .guarded:
                 if try look(frame) { deadline = min(deadline, monotonicNow() + Self.soon) }

@@ -194,7 +194,8 @@ public final class NodeAgent {
             switch message.say {
             case "hello": try welcome(message, caller)
             case "ping":
-                let pong = Pong(clockNanoseconds: ThisMachine.clockNanoseconds)
+                let pong = Pong(
+                    clockNanoseconds: ThisMachine.clockNanoseconds, monotonicNanoseconds: monotonicNow())
                 outbox.send(try ControlMessage("pong", id: message.id, pong), to: caller)
             case let question where Errands.questions.contains(question):
                 try errands.add(message, from: caller)

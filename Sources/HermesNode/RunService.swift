@@ -252,6 +252,7 @@ final class RunService: @unchecked Sendable {
             failure = lost(peer)
         }
         failure.host = failure.host ?? order.open.host
+        tellTimes()
         if let message = try? ControlMessage("failed", failure) {
             try? link.send(message, to: Self.coordinator, urgent: true)
         }
@@ -275,6 +276,18 @@ final class RunService: @unchecked Sendable {
         }
     }
     private static let dismissalSeconds = 1.0
+
+    /// Where the time of the frames went, once there were any, and the timeline, where one is wanted.
+    private func tellTimes() {
+        for times in node?.hostTimes ?? [] where !times.frame.counts.isEmpty {
+            if let message = try? ControlMessage("times", times) { try? link.send(message, to: Self.coordinator) }
+        }
+        for traced in node?.hostTraces ?? [] {
+            if let message = try? ControlMessage("trace", traced.trace) {
+                try? link.send(message, to: Self.coordinator)
+            }
+        }
+    }
 
     private func end() {
         if hasEnded { return }
@@ -340,6 +353,7 @@ final class RunService: @unchecked Sendable {
             if let node {
                 shared.withLock { $0 = nil }
                 node.terminate(hurried: how.hurried)
+                if how.wantsTimes == true { tellTimes() }
                 node.remove()
                 self.node = nil
             } else {
@@ -475,6 +489,7 @@ final class RunService: @unchecked Sendable {
         }
         collected = message.collected
         try reserveStreams(share)
+        node!.traces = message.wantsTrace == true
         try node!.prepare(share, mirrors: streams ?? link, longestStepSeconds: message.longestStepSeconds)
     }
 
@@ -491,6 +506,7 @@ final class RunService: @unchecked Sendable {
     /// Runs the frames a step grants, then says done.
     private func run(_ step: FrameHeader) throws {
         guard let node, stage == .staged, step.epoch == node.epoch else { return }
+        node.times?.message(.stepMessage, frame: step.frame, count: Int(step.count))
         let width = collected.count, count = Int(step.count)
         guard step.frame == node.completedFrame + 1, (1...FrameHeader.mostGranted).contains(count),
             width * count * 8 <= Int(RunLink.longestMessage) - FrameHeader.size
@@ -532,6 +548,7 @@ final class RunService: @unchecked Sendable {
         try link.send(
             FrameHeader(.done, run: link.run, epoch: node!.epoch, frame: frame, phase: phase, count: count),
             to: Self.coordinator, payload: values)
+        node!.times?.message(.doneMessage, frame: frame, count: count)
     }
 
     /// Somebody on this host wants values, or a module was lost between frames.

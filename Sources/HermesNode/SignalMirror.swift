@@ -13,16 +13,18 @@ struct SignalMirror {
     private let outbox: UnsafeMutablePointer<UInt64>
     /// Seconds a peer that lives may take; its own time-outs come first, so that it is the last to be blamed.
     private let patienceSeconds: Double
+    private let times: FrameTimes
     private let warn: (_ peer: Int, _ frame: UInt64) -> Void
 
     /// - Parameters:
     ///   - patienceSeconds: 0 for ever.
     ///   - warn: told at half of it.
     init(
-        _ link: any MirrorLink, _ share: HostShare, _ segment: Segment, patienceSeconds: Double,
+        _ link: any MirrorLink, _ share: HostShare, _ segment: Segment, _ times: FrameTimes, patienceSeconds: Double,
         warn: @escaping (_ peer: Int, _ frame: UInt64) -> Void
     ) {
         self.link = link
+        self.times = times
         self.patienceSeconds = patienceSeconds
         self.warn = warn
         self.share = share
@@ -39,9 +41,14 @@ struct SignalMirror {
                 to: part.peer, payload: UnsafeRawBufferPointer(start: outbox + part.offset, count: part.count * 8))
         }
         try link.flush()
+        guard !share.receives[phase].isEmpty else { return }
+        var began = monotonicNow()
         for part in share.receives[phase] {
             let values = try receive(part, frame, epoch)
             memcpy(inbox + part.offset, values.baseAddress!, part.count * 8)
+            let now = monotonicNow()
+            times.heard(part.peer, phase: part.phase, from: began, to: now)
+            began = now
         }
     }
 

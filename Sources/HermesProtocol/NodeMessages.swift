@@ -49,7 +49,13 @@ public struct Welcome: Codable, Sendable {
 public struct Pong: Codable, Sendable {
     /// The node's wall clock, nanoseconds since 1970.
     public var clockNanoseconds: Int
-    public init(clockNanoseconds: Int) { self.clockNanoseconds = clockNanoseconds }
+    /// Its CLOCK_MONOTONIC.
+    public var monotonicNanoseconds: UInt64?
+
+    public init(clockNanoseconds: Int, monotonicNanoseconds: UInt64) {
+        self.clockNanoseconds = clockNanoseconds
+        self.monotonicNanoseconds = monotonicNanoseconds
+    }
 }
 
 /// What decides whether the same module computes the same bits on two machines.

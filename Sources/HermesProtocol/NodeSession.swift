@@ -25,6 +25,8 @@ public protocol NodeSession: AnyObject {
     /// The last frame that some host has been told to run. Beyond `completedFrame`, nothing is done between frames but to
     /// advance up to here.
     var grantedFrame: UInt64 { get }
+    /// When the next frame is to begin, CLOCK_MONOTONIC nanoseconds; 0: as soon as it can, as all do that nobody paces.
+    func expectStart(at due: UInt64)
     /// Has `slots` show a frame of the last `advance`.
     func recall(_ frame: UInt64)
     /// Resets the modules, stores the same overrides and opens an epoch at frame 0.
@@ -39,6 +41,10 @@ public protocol NodeSession: AnyObject {
     /// Ends the modules in order and waits until they are gone. `hurried` after a failure: those that hang get no second
     /// chance.
     func terminate(hurried: Bool)
+    /// Where the time of the frames went on each host that has told; after `terminate`, until `remove`.
+    var hostTimes: [HostTimes] { get }
+    /// Timelines, where they are wanted, of each host that has told; the desk's is first. Between frames that of the desk alone.
+    var hostTraces: [TracedHost] { get }
     /// Leaves nothing behind.
     func remove()
 

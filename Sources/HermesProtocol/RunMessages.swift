@@ -133,8 +133,15 @@ public struct ShowState: Codable, Sendable {
 
 // `fired`, from a host: a `ModuleError`. It comes ahead of the done of its frame.
 
+// `times`, from a host, number 0: its `HostTimes`, ahead of its last word: the answer to `terminate`, or `failed`.
+
 /// `terminate`: ends the modules in order.
 public struct Terminate: Codable, Sendable {
     public var hurried: Bool
-    public init(hurried: Bool) { self.hurried = hurried }
+    /// `times` is to come ahead of the answer.
+    public var wantsTimes: Bool?
+    public init(hurried: Bool, wantsTimes: Bool? = nil) {
+        self.hurried = hurried
+        self.wantsTimes = wantsTimes
+    }
 }

@@ -51,6 +51,8 @@ public struct ShareMessage: Codable, Sendable {
     public var receives: [[Int]]
     /// Slots whose values go with every done, in this order.
     public var collected: [Int]
+    /// `trace` is to come ahead of the host's last word.
+    public var wantsTrace: Bool?
     /// How long a step may take on any host, in seconds; 0 for ever.
     public var longestStepSeconds: Double
 

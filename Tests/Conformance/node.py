@@ -174,7 +174,7 @@ class Node:
         self._put("<Q", control + 232, 2**64 - 1)
         self._put("<IIdIIII", modules + 64, 0, 1, 1.0 / self.rate_hz, 0, 0, count, strings + module_name)
         self._put("<IIII", phases + 8, 0, 0, 0, 1)
-        self._put("<dIIQQQ", 16, 0.0, count, 2, end, control, data)
+        self._put("<dIIQQQ", 16, 0.0, count, 3, end, control, data)
         self._put("<II", 0, 0x4845524D, 1)
 
     def _put(self, layout, offset, *values):
@@ -230,6 +230,10 @@ class Node:
                 raise TimeoutError(f"frame {self.frame} did not end: {self.written()}")
             time.sleep(0.0002)
         return self._take("<i", self.module_at + 20)
+
+    def stamps(self):
+        """When the last step began and had ended, CLOCK_MONOTONIC nanoseconds, as the module says."""
+        return self._take("<Q", self.module_at + 32), self._take("<Q", self.module_at + 40)
 
     def failure(self):
         """The reason that the module left for the step that failed."""

@@ -64,7 +64,10 @@ def test_steps_as_the_table_says(conformer, start):
     assert running.values() == table.DEFAULTS
     row = table.DEFAULTS
     for frame in range(1, 21):
+        before = time.monotonic_ns()
         assert drive(running, frame) == 0
+        begin, end = running.stamps()
+        assert before <= begin <= end <= time.monotonic_ns()
         row = table.stepped(row, table.driven(frame))
         assert running.values() == row, frame
     assert running.terminate() == 0

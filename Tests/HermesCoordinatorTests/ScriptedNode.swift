@@ -79,6 +79,9 @@ final class ScriptedNode: NodeSession, @unchecked Sendable {
     private(set) var completedFrame: UInt64 = 0
     var grantedFrame: UInt64 { completedFrame }
     func recall(_ frame: UInt64) {}
+    func expectStart(at due: UInt64) {}
+    var hostTimes: [HostTimes] = []
+    var hostTraces: [TracedHost] = []
     func advance(from frame: UInt64, through last: UInt64) throws {
         note(.step(frame))
         // A run that nobody ends must end in a failed test.

@@ -16,7 +16,7 @@
 
 #define HERMES_SEGMENT_MAGIC 0x4845524Du
 #define HERMES_SEGMENT_VERSION 1u
-#define HERMES_EXTENSION_VERSION 2u
+#define HERMES_EXTENSION_VERSION 3u
 
 #define HERMES_DIRECTORY_OFFSET 64u
 #define HERMES_SIGNAL_WRITABLE 1u
@@ -75,8 +75,9 @@ typedef struct hermes_module_slot {
   int32_t status;    /* 20 (atomic) what the last step returned */
   uint32_t ready;    /* 24 (atomic) 1 once staged */
   uint32_t pid;      /* 28 (atomic) 0 for inproc */
-  uint64_t step_ns;  /* 32 (atomic) reserved for the time profile */
-  uint8_t busy_pad[24];
+  uint64_t begin_ns; /* 32 (atomic) CLOCK_MONOTONIC when its last step began, */
+  uint64_t end_ns;   /* 40 (atomic) and when that had ended; before begin_ns while it steps */
+  uint8_t busy_pad[16];
   uint32_t phase;        /* 64 */
   uint32_t divisor;      /* 68 steps in frames 1, 1 + divisor, ... */
   double dt;             /* 72 seconds, divisor / rate */

@@ -14,6 +14,7 @@ struct Run: ParsableCommand {
               hermes run sim.yaml --print vehicle.position --record run.csv
               hermes run sim.yaml --frames 1000 --digest --summary -
               hermes run sim.yaml --mode realtime --set vehicle.mass=1200
+              hermes run sim.yaml --frames 1000 --profile --trace run.json
             """)
 
     @Argument(help: "The simulation's YAML file.")
@@ -42,6 +43,13 @@ struct Run: ParsableCommand {
     var digest = false
     @Option(help: ArgumentHelp("Write a summary as JSON to this file, - for standard output.", valueName: "file"))
     var summary: String?
+    @Flag(help: "Show where the time went, by module and host; with --summary also there.")
+    var profile = false
+    @Option(
+        help: ArgumentHelp(
+            "Write a timeline of hosts, modules and messages to this file, for https://ui.perfetto.dev.",
+            valueName: "file"))
+    var trace: String?
     @Option(
         help: ArgumentHelp(
             "Frames that other hosts are granted at once when as fast as possible, 1 to 1024; if not given, about 20 ms of them.",
@@ -84,15 +92,17 @@ struct Run: ParsableCommand {
         let console = Console(verbosity: quiet ? .quiet : verbose ? .verbose : .normal)
         var simulation = try ConfigurationLoader.load(config, console)
         try apply(to: &simulation)
-        for target in [record, summary] {
+        for target in [record, summary, trace] {
             if let target, target != summary || target != "-" { try checkWritable(target) }
         }
         var meeting = meeting.meeting
         meeting.grant = grant
-        let session = RunSession(
+        var session = RunSession(
             simulation: simulation, overrides: overrides.compactMap { Assignment($0) }.map { ($0.signal, $0.value) },
             lastFrame: lastFrame(of: simulation), printed: printed, recording: record, wantsDigest: digest,
             meeting: meeting, console: console)
+        session.wantsProfile = profile
+        session.tracePath = trace
         try report(session.run(), console)
     }
 
@@ -151,6 +161,9 @@ struct Run: ParsableCommand {
                 "frames began late by p50 \(lateness.p50) us, p99 \(lateness.p99) us, p99.9 \(lateness.p999) us, max \(lateness.max) us"
             )
         }
+        if let timing = run.timing { TimingText.lines(timing).forEach { console.note($0) } }
+        // Not among JSON, which has it, too.
+        if let profile = run.profile, summary != "-" { console.result(ProfileText.text(profile)) }
         switch run.outcome {
         case .completed, .stopped: return
         case .interrupted: throw ExitCode(130)

@@ -5,6 +5,7 @@ import HermesModel
 import HermesNode
 import HermesPlan
 import HermesProtocol
+import HermesTiming
 import HermesTransport
 
 /// The nodes of a run: one in this process and, where modules are placed on named hosts, theirs.
@@ -22,6 +23,8 @@ struct RunNodes {
         var graceSeconds = 10.0
         /// Frames to grant hosts at once; nil: as many as suits.
         var grant: UInt64?
+        /// Takes note of messages for a timeline, which all hosts keep then.
+        var trace: TraceRing?
         /// Told what each host is, as it is met.
         var welcomed: @Sendable (_ host: String, _ welcome: Welcome) -> Void = { _, _ in }
     }
@@ -53,6 +56,7 @@ struct RunNodes {
             alarm: alarm,
             reporter: EmbeddedNode.Reporter(
                 moduleLine: { console.moduleLine($0, $1) }, warning: { console.warning($0) }))
+        desk.traces = meeting.trace != nil
         if isAlone {
             session = desk
             return
@@ -65,6 +69,7 @@ struct RunNodes {
             moduleLine: { console.moduleLine("\($0)/\($1)", $2) }, warning: { console.warning($0) },
             note: { console.note($0) })
         settings.welcomed = meeting.welcomed
+        settings.trace = meeting.trace
         session = Fleet(simulation, desk: desk, alarm: alarm, settings: settings)
     }
 }

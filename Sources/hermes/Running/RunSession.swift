@@ -6,6 +6,7 @@ import HermesNode
 import HermesPlan
 import HermesProtocol
 import HermesRecorder
+import HermesTiming
 import Synchronization
 
 /// One `hermes run`: coordinator and embedded node on a thread of their own, and beside them, on the main thread, a
@@ -17,6 +18,9 @@ struct RunSession {
     var printed: [String] = []
     var recording: String?
     var wantsDigest = false
+    var wantsProfile = false
+    /// Where a timeline goes.
+    var tracePath: String?
     /// Whether `hermes pause`, `stop` and the like reach it.
     var takesCommands = true
     /// Shown every completed frame, after recording and digest.
@@ -42,11 +46,19 @@ struct RunSession {
         let lastValues = printed.isEmpty ? nil : LastValues(names: printed)
         let own: [(any FrameObserver)?] = [recorder, digest, lastValues]
         let everyObserver = own.compactMap { $0 } + observers
+        let trace = tracePath.map { _ in TraceRing() }
+        var meeting = meeting
+        meeting.trace = trace
         let nodes = try RunNodes(
             simulation, keeper: processKeeper, meeting: meeting, observers: everyObserver, console: console)
         protection.node = nodes.desk
+        var options = Coordinator.Options(overrides: overrides, lastFrame: lastFrame)
+        options.wantsProfile = wantsProfile
+        options.trace = trace
+        let traceFile = tracePath.map { TraceFile(path: $0, console: console) }
+        if let traceFile { options.onOverrun = { traceFile.writeOverrun($0) } }
         let coordinator = Coordinator(
-            simulation, node: nodes.session, options: Coordinator.Options(overrides: overrides, lastFrame: lastFrame),
+            simulation, node: nodes.session, options: options,
             observers: everyObserver, warn: { console.diagnostic($0) },
             keptTime: { RealtimeText.tell($0, console) })
 
@@ -57,7 +69,11 @@ struct RunSession {
             until: result)
         pthread_join(frames, nil)
 
+        let isTraced = traceFile?.write(coordinator.trace) ?? true
         var summary = try result.get()
+        if !isTraced && summary.outcome != .failed {
+            (summary.outcome, summary.error) = (.failed, "the timeline is lost")
+        }
         summary.recording_stalls = recorder?.stalls
         summary.digest = digest?.text
         if let digest, !digest.endedEpochs.isEmpty { summary.earlier_digests = digest.endedEpochs }

@@ -10,6 +10,7 @@
  *       say TEXT           on standard error
  *       flood LINES BYTES  as many lines of that length there, "FLOOD 1 xxx..." and so on
  *       segfault, abort, hang
+ *       sleep MS
  *       babble             rubbish into the reply FIFO
  *       child, loose       a child that sleeps for long; loose: in a session of its own
  *       write PATH         appends "MODULE WHEN FRAME"
@@ -100,6 +101,7 @@ static int misbehave(const char *when, unsigned long long frame) {
     if (!strcmp(m->what, "abort")) abort();
     if (!strcmp(m->what, "hang"))
       for (;;) pause();
+    if (!strcmp(m->what, "sleep")) usleep((useconds_t)atoi(m->argument) * 1000);
     if (!strcmp(m->what, "babble")) babble();
     if (!strcmp(m->what, "child")) bear_child(false);
     if (!strcmp(m->what, "loose")) bear_child(true);

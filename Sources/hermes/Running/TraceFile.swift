@@ -1,0 +1,39 @@
+import Glibc
+import HermesCoordinator
+import HermesProtocol
+import Synchronization
+
+/// Where the timeline of a run goes: FILE at the end, and FILE.overrun-1.json and so on for the first few overruns.
+final class TraceFile: Sendable {
+    private let path: String
+    private let console: Console
+    private let overruns = Mutex<[pthread_t]>([])
+
+    init(path: String, console: Console) {
+        self.path = path
+        self.console = console
+    }
+
+    /// Once the run is over. Nil for a run that ended before it could be traced, which leaves an empty timeline.
+    /// - Returns: false, and said, when it can't be written.
+    func write(_ trace: RunTrace?) -> Bool {
+        for thread in overruns.withLock({ $0 }) { pthread_join(thread, nil) }
+        return write(trace?.json() ?? Array("{\"traceEvents\":[]}\n".utf8), to: path)
+    }
+
+    /// Written on a thread of its own: only the copy of the events holds up the frames.
+    func writeOverrun(_ trace: RunTrace) {
+        overruns.withLock { threads in
+            let file = "\(path).overrun-\(threads.count + 1).json"
+            threads.append(startThread { [self] in _ = write(trace.json(), to: file) })
+        }
+    }
+
+    private func write(_ bytes: [UInt8], to path: String) -> Bool {
+        guard let file = fopen(path, "w"), fwrite(bytes, 1, bytes.count, file) == bytes.count, fclose(file) == 0 else {
+            console.error("the timeline \(path) can't be written: \(String(cString: strerror(errno)))")
+            return false
+        }
+        return true
+    }
+}
