@@ -25,6 +25,8 @@ typedef struct hermes_view {
   uint64_t *stage;
   hermes_queue_entry *queue;
   uint64_t *snapshot;
+  /* Of this process's waits: how many are to come that don't spin, and how many there were after the last in vain. */
+  uint32_t spin_skip, spin_pause;
 } hermes_view;
 
 /* Maps an existing segment ("/hermes_sim" or "hermes_sim") read-write. 0 or an errno value, hermes_last_error() set. */

@@ -65,6 +65,9 @@ public final class Segment: @unchecked Sendable {
     /// Values for other hosts, 8 bytes each.
     public var outbox: UnsafeMutablePointer<UInt64> { inbox + inboxCount }
 
+    /// Waits may begin with a short spin, if there is a core for each of so many threads.
+    public func permitSpin(threads: Int) { hermes_barrier_permit_spin(view, UInt32(clamping: threads)) }
+
     // MARK: Frame edges
 
     public var frame: UInt64 { view.pointee.header.pointee.frame }
@@ -74,9 +77,9 @@ public final class Segment: @unchecked Sendable {
     /// The values of frame 0 are there: everybody sees the new epoch.
     public func beginEpoch() { hermes_edge_new_epoch(view) }
     public var epoch: UInt32 { view.pointee.control.pointee.epoch }
-    /// Applies what was set from outside; the number of values.
     /// Whether `applyWrites` has something to apply.
     public var hasWritesWaiting: Bool { hermes_edge_writes_wait(view) != 0 }
+    /// Applies what was set from outside; the number of values.
     @discardableResult public func applyWrites() -> UInt64 { hermes_edge_apply_writes(view) }
     public func serveSnapshot() { hermes_edge_serve_snapshot(view) }
     public var attention: UInt32 { hermes_edge_attention_seen(view) }

@@ -244,6 +244,9 @@ public final class EmbeddedNode: LinkedNode {
                     "waiting for host \((plan.hosts[peer]) ?? "desk"), whose values of frame \(frame) are due")
             }
         }
+        // Other hosts may be on this machine, each with as many.
+        let stepping = plan.modules.indices.count { processes[$0] != nil && !plan.modules[$0].isFree } + 1
+        segment.permitSpin(threads: link == nil ? stepping : 2 * stepping)
         for index in recordOrder {
             // A module can have announced before the keeper's word of its start is read.
             let pid = try awaitRecord(index, doing: "start") { $0.pid != 0 ? $0.pid : nil }
