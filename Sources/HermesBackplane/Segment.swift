@@ -74,9 +74,9 @@ public final class Segment: @unchecked Sendable {
     /// The values of frame 0 are there: everybody sees the new epoch.
     public func beginEpoch() { hermes_edge_new_epoch(view) }
     public var epoch: UInt32 { view.pointee.control.pointee.epoch }
-    /// Applies what was set from outside; the number of values.
     /// Whether `applyWrites` has something to apply.
     public var hasWritesWaiting: Bool { hermes_edge_writes_wait(view) != 0 }
+    /// Applies what was set from outside; the number of values.
     @discardableResult public func applyWrites() -> UInt64 { hermes_edge_apply_writes(view) }
     public func serveSnapshot() { hermes_edge_serve_snapshot(view) }
     public var attention: UInt32 { hermes_edge_attention_seen(view) }

@@ -12,7 +12,7 @@ from conftest import HERE, PATIENCE, REPOSITORY, Running, environ, leads_its_gro
 from frame_model import Formula, FormulaModule, Simulation, bits, parse_value
 from hosts import BLOCKS, PORTS_OF_A_NODE, Keys, hosts  # noqa: F401 (a fixture)
 from plain_yaml import load
-from second_implementation import CONTROL, HEADER, MAGIC, MIRROR, STEP, Coordinator, Link, Node, groups
+from second_implementation import CONTROL, HEADER, MAGIC, STEP, Coordinator, Link, Node, groups
 
 PAGE = REPOSITORY / "docs/protocol.md"
 KINDS = ["f64", "f32", "i64", "i32", "bool"]
@@ -219,14 +219,15 @@ def digest_and_rows(desk, text, *options):
     return re.search(r"digest (\w+)", done.stdout)[1], desk.record.read_text()
 
 
+@pytest.mark.parametrize("mirrors", ["auto", "tcp", "zeromq"])
 @pytest.mark.parametrize("second_dials", [False, True], ids=["dialled", "dialling"])
 @pytest.mark.parametrize("with_keys", [False, True], ids=["plain", "curve"])
-def test_a_second_node_gives_the_same_bits_as_a_real_one(desk, furnished, heard, with_keys, second_dials):
+def test_a_second_node_gives_the_same_bits_as_a_real_one(desk, furnished, heard, with_keys, second_dials, mirrors):
     alone = digest_and_rows(desk, configuration(desk.name))
-    keys, options, own = {}, [], {}
+    keys, options, own = {}, ["--mirrors", mirrors], {}
     if with_keys:
         keys = {who: Keys(desk.folder, who) for who in ("coordinator", "bench", "rack")}
-        options = ["--key", keys["coordinator"].path]
+        options += ["--key", keys["coordinator"].path]
         own = {"keys": key_pair(keys["rack"]), "accepts": [key_pair(keys["coordinator"])[0]]}
     theirs = {"accept": keys["coordinator"].public_file} if with_keys else {}
     bench, real_rack = (furnished.add(host, keys=keys.get(who), **theirs).start() for host, who in (("bench", "bench"), ("other", "rack")))
@@ -243,6 +244,11 @@ def test_a_second_node_gives_the_same_bits_as_a_real_one(desk, furnished, heard,
         wait_for(lambda: not any(run.is_alive() for run in rack.past), "all runs are over")
         assert set(rack.past[0].grants) == {1} and max(rack.past[1].grants) == 7
         assert all(run.link.dropped == 0 for run in rack.past)
+        for run in rack.past:
+            # Of the desk and the other host; sealed where keys are and the words leave for the network.
+            sealed = [stream.is_sealed for stream in run.streams.streams.values()]
+            assert sealed == ([] if mirrors == "zeromq" else [with_keys and mirrors == "tcp"] * 2)
+            assert mirrors == "zeromq" or not any(run.link.mirrors)
     assert heard.names >= {"hello", "open", "setup", "launch", "prepare", "stage", "show", "terminate"}
 
 
@@ -366,12 +372,12 @@ def f64(*values):
 
 
 def mirror(lead, value, frame, phase=0, epoch=0):
-    lead.link.send(1, MIRROR, f64(value), phase=phase, epoch=epoch, count=1, frame=frame)
+    lead.mirror(value, frame, phase, epoch)
 
 
 def launched(lead, **more):
     """A run whose module is there and whose share is prepared."""
-    assert lead.ask("setup", {"peers": []}) == ("ok", {})
+    assert lead.set_up() == ("ok", {})
     item = {"name": "echo", "kind": "process", "program": "./formula", "arguments": [], "environment": [],
             "configuration": "echo.formula", "stepTimeoutSeconds": 5}
     say, announced = lead.ask("launch", {"modules": [item], **more})
@@ -468,8 +474,9 @@ def test_hello_and_what_a_node_refuses(desk, real, heard):
         assert coordinator.hello()[0] == "welcome"
 
 
-@pytest.mark.parametrize("way", ["tcp", "ipc", "curve"])
-def test_a_second_coordinator_leads_a_real_node(desk, hosts, heard, way):
+@pytest.mark.parametrize("way, mirrors", [
+    ("tcp", "zeromq"), ("ipc", "zeromq"), ("curve", "zeromq"), ("tcp", "tcp"), ("curve", "tcp"), ("ipc", "auto"), ("curve", "auto")])
+def test_a_second_coordinator_leads_a_real_node(desk, hosts, heard, way, mirrors):
     how, own = {}, {}
     if way == "curve":
         keys = {who: Keys(desk.folder, who) for who in ("coordinator", "bench")}
@@ -480,7 +487,7 @@ def test_a_second_coordinator_leads_a_real_node(desk, hosts, heard, way):
     node = start_real(hosts, **how)
     with Coordinator(node.endpoint, heard=heard, patience=PATIENCE, **own) as coordinator:
         coordinator.hello()
-        with coordinator.run(desk.name) as lead:
+        with coordinator.run(desk.name, mirrors) as lead:
             assert coordinator.hello()[1]["running"] == [desk.name]
             assert coordinator.ask("open", coordinator.open_body(desk.name))[0] == "refused"
             staged(lead)
