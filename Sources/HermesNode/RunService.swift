@@ -142,7 +142,8 @@ final class RunService: @unchecked Sendable {
         }
         throw RunFailure(
             .resource, host: order.open.host,
-            cause: "every port from \(order.firstPort) to \(order.lastPort) is taken (a run has two while it is made); widen --ports")
+            cause: "every port from \(order.firstPort) to \(order.lastPort) is taken (a run has two while it is made); "
+                + "widen --ports")
     }
 
     // MARK: Threads

@@ -11,10 +11,13 @@ import Testing
     @Test(arguments: Way.allCases) func twoThatBothSendFirst(way: Way) throws {
         let mesh = try Mesh(2, way)
         mesh.meetAll()
-        for host in 0...1 { try mesh.reserve(host, sends: [[(1 - host, 0, Self.many)]], receives: [[(1 - host, 0, Self.many)]]) }
+        for host in 0...1 {
+            try mesh.reserve(host, sends: [[(1 - host, 0, Self.many)]], receives: [[(1 - host, 0, Self.many)]])
+        }
         let seen = mesh.sideBySide { host in
             (1...3).map { frame -> UInt64? in
-                try? mesh.exchange(host, sends: [1 - host], receives: [1 - host], frame: UInt64(frame), count: Self.many)[0]
+                try? mesh.exchange(
+                    host, sends: [1 - host], receives: [1 - host], frame: UInt64(frame), count: Self.many)[0]
             }
         }
         #expect(seen == [[101, 201, 301], [100, 200, 300]])
@@ -30,7 +33,8 @@ import Testing
         let seen = mesh.sideBySide { host in
             (1...3).map { frame -> UInt64? in
                 try? mesh.exchange(
-                    host, sends: [(host + 1) % 3], receives: [(host + 2) % 3], frame: UInt64(frame), count: Self.many)[0]
+                    host, sends: [(host + 1) % 3], receives: [(host + 2) % 3], frame: UInt64(frame), count: Self.many)[
+                        0]
             }
         }
         #expect(seen == [[102, 202, 302], [100, 200, 300], [101, 201, 301]])
@@ -180,7 +184,10 @@ import Testing
     @Test func moreThanThePlanSays() throws {
         let mesh = try pair(.sealed)
         for count in [2, Self.many] {
-            guard case .protocolError(1, _) = fault({ () throws(LinkFault) in try mesh.send(1, from: 0, to: 1, count: count) })
+            guard
+                case .protocolError(1, _) = fault({ () throws(LinkFault) in
+                    try mesh.send(1, from: 0, to: 1, count: count)
+                })
             else {
                 Issue.record("a mirror of \(count) values goes")
                 continue
@@ -190,7 +197,10 @@ import Testing
 
     @Test func mirrorsThatNoStreamLeadsTo() throws {
         let mesh = try Mesh(3, .plain)
-        guard case .protocolError(2, _) = fault({ () throws(LinkFault) in try mesh.reserve(0, sends: [[(2, 0, 1)]], receives: [[]]) })
+        guard
+            case .protocolError(2, _) = fault({ () throws(LinkFault) in
+                try mesh.reserve(0, sends: [[(2, 0, 1)]], receives: [[]])
+            })
         else {
             Issue.record("there is no stream to host 2")
             return
@@ -225,7 +235,8 @@ import Testing
     }
 
     private func expectProtocolError(_ mesh: Mesh, _ cause: String) {
-        guard case .protocolError(1, let said) = fault({ () throws(LinkFault) in _ = try mesh.receive(at: 0, from: 1) }),
+        guard
+            case .protocolError(1, let said) = fault({ () throws(LinkFault) in _ = try mesh.receive(at: 0, from: 1) }),
             said.contains(cause)
         else {
             Issue.record("nobody complains: \(cause)")
@@ -267,7 +278,9 @@ extension Mesh {
         _ host: Int, sends: [Int], receives: [Int], frame: UInt64, count: Int
     ) throws(LinkFault) -> [UInt64?] {
         for peer in sends {
-            try send(sends.count == 1 && receives.isEmpty ? frame : 100 * frame + UInt64(host), from: host, to: peer, frame: frame, count: count)
+            try send(
+                sends.count == 1 && receives.isEmpty ? frame : 100 * frame + UInt64(host), from: host, to: peer,
+                frame: frame, count: count)
         }
         try streams[host].flush()
         var seen: [UInt64?] = []

@@ -39,7 +39,8 @@ import Testing
     }
 
     enum Stranger: CaseIterable {
-        case silent, rubbish, tooMuch, halfAHello, plainWhereSealed, wrongToken, wrongKey, otherRun, otherIndex, reflected
+        case silent, rubbish, tooMuch, halfAHello, plainWhereSealed, wrongToken, wrongKey, otherRun, otherIndex,
+            reflected
 
         /// What it says to host 0 of a mesh that waits for host 1.
         func words(_ mesh: Mesh) -> [UInt8] {
@@ -63,7 +64,8 @@ import Testing
         }
     }
 
-    @Test(arguments: [Way.plain, .sealed], Stranger.allCases) func aStrangerIsSentAway(way: Way, stranger: Stranger) throws
+    @Test(arguments: [Way.plain, .sealed], Stranger.allCases) func aStrangerIsSentAway(way: Way, stranger: Stranger)
+        throws
     {
         let mesh = try Mesh(2, way)
         let caller = Caller(port: mesh.doors[0].port!)

@@ -21,7 +21,8 @@ enum ReceivedMirror {
     case dropped
 
     init(
-        _ bytes: UnsafeRawBufferPointer, run: UInt64, from peer: Int, epoch: UInt32, frame: UInt64, phase: Int, count: Int
+        _ bytes: UnsafeRawBufferPointer, run: UInt64, from peer: Int, epoch: UInt32, frame: UInt64, phase: Int,
+        count: Int
     ) throws(LinkFault) {
         guard let header = FrameHeader(bytes), header.kind == .mirror, header.run == run else {
             throw .protocolError(peer: peer, cause: "sent what is no mirror of this run")
