@@ -26,7 +26,7 @@ import Testing
         let mesh = try Mesh(2, .sealed)
         let port = mesh.doors[0].port!
         let missing = mesh.sideBySide { host -> [Int]? in
-            // The dialler's hello waits at the door.
+            // The dialler's hello waits at the door; longer than it would wait for a connection, which is what is tested.
             if host == 0 { usleep(2_300_000) }
             return mesh.meet(host)
         }
