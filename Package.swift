@@ -81,6 +81,7 @@ let package = Package(
             resources: [.copy("Malformed"), .copy("Valid"), .copy("Desk")]),
         tests("HermesPlanTests", ["HermesPlan", "HermesModel"]),
         tests("HermesProtocolTests", ["HermesProtocol", "HermesPlan", "HermesModel"]),
+        tests("HermesTransportTests", ["HermesTransport", "HermesProtocol", "HermesPlan", "HermesModel"]),
         tests(
             "HermesNodeTests",
             [

@@ -274,10 +274,9 @@ public final class Fleet: NodeSession, @unchecked Sendable {
                 index: $0.index, endpoint: $0.endpoint, path: $0.path, sendKey: $0.sendKey, receiveKey: $0.receiveKey)
         }
         let meeting = StreamMeeting(
-            run: run, index: 0, token: token, livenessSeconds: settings.livenessSeconds, alarm: alarm, refused: { _ in }
-        )
+            run: run, index: 0, token: token, alarm: alarm, refused: { _ in })
         let missing = try linked(0) {
-            try meeting.meet(peers, through: StreamDoor(), into: streams, until: deadline(after: 5))
+            try meeting.meet(peers, through: StreamDoor(), into: streams, until: deadline(after: 8))
         }
         guard let host = missing.first, let stream = wanted.first(where: { $0.index == host }) else { return }
         // What the host itself has to say comes first.
@@ -913,7 +912,18 @@ public final class Fleet: NodeSession, @unchecked Sendable {
                 .lost, host: suspect.peer, frame: suspect.frame,
                 cause: "lost: the host or its node is down, or the network between")
         }
-        return suspects().first ?? report
+        return suspects().first ?? Self.end(of: reports)
+    }
+
+    /// Where all have lost somebody who has lost somebody, two have lost each other, and the rest one of these: where the
+    /// first report leads to.
+    private static func end(of reports: [RunFailure]) -> RunFailure {
+        var report = reports[0], passed = [report.host]
+        while let next = reports.first(where: { $0.host == report.peer }), !passed.contains(next.host) {
+            report = next
+            passed.append(next.host)
+        }
+        return report
     }
     /// Of lost links, by the hosts that lost them; while one is looked into, others come.
     private var reports: [RunFailure] = []

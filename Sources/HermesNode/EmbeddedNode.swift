@@ -674,7 +674,8 @@ public final class EmbeddedNode: LinkedNode {
         case .interrupted:
             return RunFailure(.refused, host: hostName, frame: frame, cause: "was told to end")
         case .protocolError(let peer, let cause):
-            return RunFailure(.protocolError, host: peerName(peer), frame: frame, cause: cause)
+            return RunFailure(
+                .protocolError, host: peerName(peer), frame: frame, cause: "\(cause) (host \(hostName) says so)")
         case .silent(let peer, let seconds):
             return RunFailure(
                 .timeout, host: peerName(peer), frame: frame,

@@ -11,6 +11,9 @@ import Synchronization
 final class RunService: @unchecked Sendable {
     /// Seconds in which the coordinator must have found its way here.
     private static let meetingSeconds = 15.0
+    /// Seconds for links and streams; a peer begins with the streams when it has its links, or says within 6 s which is
+    /// missing.
+    private static let setUpSeconds = 8.0
     /// Index of the coordinator among the participants.
     private static let coordinator = 0
 
@@ -87,11 +90,15 @@ final class RunService: @unchecked Sendable {
         var opened = try listen(link, order)
         let door = StreamDoor()
         if open.wantsStreams == true {
-            door.listen(path: "\(folder.path)/mirror.sock")
-            if order.path == nil {
-                try onFreePort(order) { try door.listen(addresses: order.addresses, port: $0) }
+            do {
+                if order.path == nil {
+                    try onFreePort(order) { try door.listen(addresses: order.addresses, port: $0) }
+                }
+                door.listen(path: "\(folder.path)/mirror.sock")
+                opened.streams = StreamPlace(port: door.port, path: door.path, machine: MachineIdentity.own)
+            } catch let error as TransportError where error.code == EADDRNOTAVAIL {
+                // The name of an interface, say, which ZeroMQ takes: mirrors go over the link.
             }
-            opened.streams = StreamPlace(port: door.port, path: door.path, machine: MachineIdentity.own)
         }
         return (link, opened, door)
     }
@@ -135,7 +142,8 @@ final class RunService: @unchecked Sendable {
         }
         throw RunFailure(
             .resource, host: order.open.host,
-            cause: "every port from \(order.firstPort) to \(order.lastPort) is taken; widen --ports")
+            cause: "every port from \(order.firstPort) to \(order.lastPort) is taken (a run has two while it is made); "
+                + "widen --ports")
     }
 
     // MARK: Threads
@@ -391,6 +399,7 @@ final class RunService: @unchecked Sendable {
     }
 
     private func setUp(_ setUp: SetUp) throws {
+        let limit = deadline(after: Self.setUpSeconds)
         hostNames = Array(repeating: "desk", count: order.open.participants)
         for peer in setUp.peers where hostNames.indices.contains(peer.index) { hostNames[peer.index] = peer.host }
         for peer in setUp.peers {
@@ -414,10 +423,10 @@ final class RunService: @unchecked Sendable {
                 .lost, host: order.open.host,
                 cause: pairs.joined(separator: " and ") + "; check addresses, `mirror:` and firewalls")
         }
-        try meetStreams(setUp.streams)
+        try meetStreams(setUp.streams, until: limit)
     }
 
-    private func meetStreams(_ wanted: [SetUp.Stream]?) throws {
+    private func meetStreams(_ wanted: [SetUp.Stream]?, until limit: UInt64) throws {
         guard let wanted else { return door.close() }
         let open = order.open
         let peers = wanted.map {
@@ -431,9 +440,9 @@ final class RunService: @unchecked Sendable {
         self.streams = streams
         let callers = refusedCallers, channel = channel
         let meeting = StreamMeeting(
-            run: open.run, index: open.index, token: open.security.token, livenessSeconds: open.livenessSeconds,
-            alarm: alarm, refused: { Self.tell(refused: $0, callers, channel, open) })
-        let missing = try meeting.meet(peers, through: door, into: streams, until: deadline(after: 5))
+            run: open.run, index: open.index, token: open.security.token, alarm: alarm,
+            refused: { Self.tell(refused: $0, callers, channel, open) })
+        let missing = try meeting.meet(peers, through: door, into: streams, until: limit)
         guard missing.isEmpty else {
             let pairs = wanted.filter { missing.contains($0.index) }.map { peer in
                 let host = hostNames[peer.index] == "desk" ? "the desk" : "host \(hostNames[peer.index])"

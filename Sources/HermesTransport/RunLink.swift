@@ -210,7 +210,8 @@ public final class RunLink: MirrorLink {
             }
             mirrors[peer].takeFirst(into: current)
             let bytes = UnsafeRawBufferPointer(start: zmq_msg_data(current), count: zmq_msg_size(current))
-            let mirror = try ReceivedMirror(bytes, from: peer, epoch: epoch, frame: frame, phase: phase, count: count)
+            let mirror = try ReceivedMirror(
+                bytes, run: run, from: peer, epoch: epoch, frame: frame, phase: phase, count: count)
             if case .values(let values) = mirror { return values }
         }
     }

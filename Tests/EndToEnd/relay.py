@@ -5,18 +5,29 @@ import contextlib
 import ctypes
 import os
 import random
+import socket
+import struct
 import threading
 
 CLONE_NEWNET = 0x40000000
+
+
+class Cut:
+    """Resets a connection, after these last bytes; or freezes all that the relay carries, as a cable that is pulled."""
+
+    def __init__(self, last, freezes=False):
+        self.last, self.freezes = last, freezes
 
 
 class Relay:
     """Listens at `address` on each of `ports` and passes on to the same port of `target`, both ways.
 
     Every byte comes out `delay` seconds after it went in; what the target says waits from `hold` until `let_go`, and ends for good in the middle of the next piece after `cut`. `namespace`: the file of a network namespace to be in. `carried` has what each connection said to the target.
+    `meddle(said, data)`: asked for what to pass on of `data`, the end of all that a connection `said` to the target so far, or for a `Cut`.
     """
 
-    def __init__(self, address, ports, target, delay=0.0, namespace=None, seed=1):
+    def __init__(self, address, ports, target, delay=0.0, namespace=None, seed=1, meddle=None):
+        self.meddle, self.is_frozen = meddle, False
         self.address, self.ports, self.target, self.delay, self.namespace = address, ports, target, delay, namespace
         self.random = random.Random(seed)
         self.carried = []
@@ -81,6 +92,19 @@ class Relay:
             while data := await reader.read(1 << 16):
                 if said is not None:
                     said += data
+                    if self.meddle:
+                        data = self.meddle(said, data)
+                if isinstance(data, Cut):
+                    pieces.put_nowait((self.loop.time(), data.last))
+                    if data.freezes:
+                        self.is_frozen = True
+                    else:
+                        # A reset in place of an end.
+                        linger = struct.pack("ii", 1, 0)
+                        writer.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+                        break
+                if self.is_frozen:
+                    data = b""
                 due = self.loop.time() + self.delay
                 while data:
                     size = self.random.choice((1, 7, 64, 1000, 1 << 16))

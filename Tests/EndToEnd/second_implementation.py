@@ -7,14 +7,20 @@ import collections
 import contextlib
 import json
 import math
+import os
 import queue
 import secrets
+import select
+import socket
 import struct
+import tempfile
 import threading
 import time
 from types import SimpleNamespace
 
+import nacl.bindings as sodium
 import zmq
+from nacl.exceptions import CryptoError
 from zmq.utils import z85
 
 VERSION = 1
@@ -218,6 +224,238 @@ class Link:
         self.doorman.send_multipart([version, request, code, text, b"", b""])
 
 
+# ---- Mirror streams: section 14 ---------------------------------------------------------------------------------
+
+HELLO = struct.Struct("<IBBHHH")
+PROOF = struct.Struct("<QIHH")
+LENGTH = struct.Struct("<I")
+SEALED, PLAIN = 69, 92
+
+
+def hello(run, speaker, spoken_to, token, key):
+    """The bytes, and the state that seals what follows; None where it is plain."""
+    head = HELLO.pack(0x534D5248, 1, bool(key), speaker, spoken_to, 0)
+    proof = PROOF.pack(run, 0, speaker, spoken_to)
+    if not key:
+        return head + proof + token.encode().ljust(64, b"\0"), None
+    state = sodium.crypto_secretstream_xchacha20poly1305_state()
+    header = sodium.crypto_secretstream_xchacha20poly1305_init_push(state, bytes.fromhex(key))
+    return head + header + sodium.crypto_secretstream_xchacha20poly1305_push(state, proof, head), state
+
+
+class Stream:
+    """The mirrors with one peer. It sends from a list of its own, as if its memory had no end."""
+
+    def __init__(self, connection, sealing, opening):
+        self.connection, self.sealing, self.opening = connection, sealing, opening
+        connection.setblocking(False)
+        if connection.family != socket.AF_UNIX:
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.outgoing, self.incoming = bytearray(), bytearray()
+
+    @property
+    def is_sealed(self):
+        return self.sealing is not None
+
+    def put(self, message):
+        if self.sealing:
+            message = sodium.crypto_secretstream_xchacha20poly1305_push(self.sealing, message)
+        self.outgoing += LENGTH.pack(len(message)) + message
+
+    def move(self):
+        """Gives and takes what the kernel lets it; false when the connection has ended."""
+        with contextlib.suppress(BlockingIOError):
+            while self.outgoing:
+                del self.outgoing[:self.connection.send(self.outgoing)]
+        with contextlib.suppress(BlockingIOError):
+            while data := self.connection.recv(1 << 16):
+                self.incoming += data
+            return False
+        return True
+
+    def record(self):
+        """The next whole one; None when it is not there yet."""
+        if len(self.incoming) < 4:
+            return None
+        (length,) = LENGTH.unpack_from(self.incoming)
+        if len(self.incoming) < 4 + length:
+            return None
+        record = bytes(self.incoming[4:4 + length])
+        del self.incoming[:4 + length]
+        if self.opening:
+            record, _ = sodium.crypto_secretstream_xchacha20poly1305_pull(self.opening, record)
+        return record
+
+
+class Streams:
+    """All streams of a participant."""
+
+    def __init__(self, link):
+        self.link, self.streams, self.doors, self.folder = link, {}, [], None
+
+    def offer(self, address=None, ports=()):
+        """The place in `opened`: the first port of `ports` that is free, and a socket file."""
+        self.folder = tempfile.TemporaryDirectory(prefix="second-")
+        path = f"{self.folder.name}/mirrors"
+        file = socket.socket(socket.AF_UNIX)
+        file.bind(path)
+        self.doors.append(file)
+        place = {"path": path,
+                 "machine": f"{open('/proc/sys/kernel/random/boot_id').read().strip()} {os.readlink('/proc/self/ns/net')}"}
+        for port in ports:
+            door = socket.socket()
+            door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                door.bind((address, port))
+            except OSError:
+                door.close()
+                continue
+            self.doors.append(door)
+            place["port"] = port
+            break
+        for door in self.doors:
+            door.listen()
+        return place
+
+    def close(self):
+        for stream in self.streams.values():
+            stream.connection.close()
+        self.close_doors()
+
+    def close_doors(self):
+        for door in self.doors:
+            door.close()
+        self.doors = []
+        if self.folder:
+            self.folder.cleanup()
+            self.folder = None
+
+    def meet(self, peers, seconds=5.0):
+        """Has a stream with every peer of a list like that of `setup`."""
+        limit = time.monotonic() + seconds
+        for peer in peers:
+            if peer.get("path") or peer.get("endpoint"):
+                self.streams[peer["index"]] = self.dial(peer, limit)
+        coming = {peer["index"]: peer for peer in peers if not (peer.get("path") or peer.get("endpoint"))}
+        while coming:
+            ready, _, _ = select.select(self.doors, [], [], max(0, limit - time.monotonic()))
+            if not ready:
+                raise Failed("lost", f"is not reached for mirrors by {sorted(coming)}")
+            connection, _ = ready[0].accept()
+            connection.settimeout(1)
+            try:
+                index, opening = self.hear(connection, coming)
+            except (OSError, CryptoError, ValueError):
+                connection.close()
+                continue
+            self.streams[index] = Stream(connection, self.speak(connection, coming.pop(index)), opening)
+        self.close_doors()
+
+    def dial(self, peer, limit):
+        while True:
+            try:
+                if peer.get("path") and os.access(peer["path"], os.W_OK):
+                    connection = socket.socket(socket.AF_UNIX)
+                    connection.connect(peer["path"])
+                else:
+                    host, _, port = peer["endpoint"][6:].rpartition(":")
+                    connection = socket.create_connection((host, int(port)))
+                break
+            except OSError:
+                if time.monotonic() > limit:
+                    raise Failed("lost", f"does not reach {peer['index']} for mirrors")
+                time.sleep(0.02)
+        connection.settimeout(max(0.1, limit - time.monotonic()))
+        sealing = self.speak(connection, peer)
+        _, opening = self.hear(connection, {peer["index"]: peer})
+        return Stream(connection, sealing, opening)
+
+    def speak(self, connection, peer):
+        key = None if connection.family == socket.AF_UNIX else peer.get("sendKey")
+        words, state = hello(self.link.run, self.link.index, peer["index"], self.link.security["token"], key)
+        connection.sendall(words)
+        return state
+
+    def hear(self, connection, peers):
+        """Who speaks, one of `peers`, and the state that opens what follows; `ValueError` for anybody else."""
+        head = exactly(connection, HELLO.size)
+        magic, version, is_sealed, speaker, spoken_to, zero = HELLO.unpack(head)
+        if (magic, version, spoken_to, zero) != (0x534D5248, 1, self.link.index, 0) or is_sealed > 1 or speaker not in peers:
+            raise ValueError
+        key = None if connection.family == socket.AF_UNIX else peers[speaker].get("receiveKey")
+        if is_sealed != bool(key):
+            raise ValueError
+        proof = PROOF.pack(self.link.run, 0, speaker, self.link.index)
+        if not key:
+            if exactly(connection, PLAIN - HELLO.size) != proof + self.link.security["token"].encode().ljust(64, b"\0"):
+                raise ValueError
+            return speaker, None
+        state = sodium.crypto_secretstream_xchacha20poly1305_state()
+        rest = exactly(connection, SEALED - HELLO.size)
+        sodium.crypto_secretstream_xchacha20poly1305_init_pull(state, rest[:24], bytes.fromhex(key))
+        if sodium.crypto_secretstream_xchacha20poly1305_pull(state, rest[24:], head)[0] != proof:
+            raise ValueError
+        return speaker, state
+
+    def send(self, peer, message):
+        self.streams[peer].put(message)
+
+    def flush(self):
+        """Until the kernel has everything."""
+        while any(stream.outgoing for stream in self.streams.values()):
+            self.wait(None)
+
+    def mirror(self, peer, epoch, frame, phase, count, limit=None):
+        while True:
+            try:
+                while (record := self.streams[peer].record()) is None:
+                    if not self.wait(limit):
+                        raise Failed("timeout", f"participant {peer} has not sent its values")
+            except CryptoError:
+                raise Failed("protocol", f"participant {peer} sent what its key has not sealed")
+            magic, kind, _, of_phase, run, of_epoch, of_count, of_frame = HEADER.unpack_from(record)
+            if (magic, kind, run) != (MAGIC, MIRROR, self.link.run):
+                raise Failed("protocol", f"participant {peer} sent what is no mirror")
+            if of_epoch < epoch:
+                continue
+            payload = record[HEADER.size:]
+            if (of_epoch, of_frame, of_phase, of_count, len(payload)) != (epoch, frame, phase, count, 8 * count):
+                raise Failed("protocol", f"participant {peer} sent frame {of_frame}, phase {of_phase} where frame {frame}, phase {phase} was due")
+            return payload
+
+    def wait(self, limit):
+        """Until a stream moves, or the node says something to this run; false at the limit."""
+        poller = zmq.Poller()
+        for stream in self.streams.values():
+            poller.register(stream.connection, zmq.POLLIN | (zmq.POLLOUT if stream.outgoing else 0))
+        asides = list(filter(None, (self.link.bell, self.link.events, self.link.socket)))
+        for waiting in asides:
+            poller.register(waiting, zmq.POLLIN)
+        ready = dict(poller.poll(None if limit is None else max(0, math.ceil((limit - time.monotonic()) * 1000))))
+        if any(waiting in ready for waiting in asides):
+            self.link.pump(time.monotonic())
+            if self.link.urgent:
+                raise Told
+        for peer, stream in self.streams.items():
+            if stream.connection.fileno() in ready:
+                try:
+                    if not stream.move() and not stream.incoming:
+                        raise Lost(peer)
+                except OSError:
+                    raise Lost(peer)
+        return bool(ready)
+
+
+def exactly(connection, count):
+    data = b""
+    while len(data) < count:
+        more = connection.recv(count - len(data))
+        if not more:
+            raise ValueError
+        data += more
+    return data
+
+
 # ---- Values: sections 4 and 8 -----------------------------------------------------------------------------------
 
 FORMS = ["<d", "<f", "<q", "<i", "<?"]
@@ -386,6 +624,10 @@ class Run(threading.Thread):
         self.node, self.owner, self.name, self.number, self.host = node, owner, body["simulation"], body["run"], body["host"]
         self.link = Link(body["run"], body["index"], body["participants"], body["security"], body["livenessSeconds"])
         self.place = self.listen(body)
+        self.streams, self.has_streams = Streams(self.link), False
+        if body.get("wantsStreams"):
+            ports = [port for port in self.node.ports if port != self.place.get("port")]
+            self.place["streams"] = self.streams.offer(self.address, ports)
         self.link.bell = node.context.socket(zmq.PAIR)
         self.link.bell.bind(f"inproc://run-{self.number}")
         self.bell = node.context.socket(zmq.PAIR)
@@ -402,12 +644,16 @@ class Run(threading.Thread):
         with contextlib.suppress(zmq.Again):
             self.bell.send(b"end", zmq.NOBLOCK)
 
+    @property
+    def address(self):
+        return self.node.endpoint[6:].rpartition(":")[0]
+
     def listen(self, body):
         if self.node.endpoint.startswith("ipc://"):
             path = f"{self.node.endpoint[6:]}.{self.number}"
             self.link.listen([f"ipc://{path}"])
             return {"path": path}
-        address = self.node.endpoint[6:].rpartition(":")[0]
+        address = self.address
         ports = self.node.ports
         for attempt in range(len(ports)):
             port = ports[(self.number + attempt) % len(ports)]
@@ -435,6 +681,7 @@ class Run(threading.Thread):
         finally:
             for module in self.modules:
                 module.terminate()
+            self.streams.close()
             self.link.close()
             with self.node.context.socket(zmq.PUSH) as mouth:
                 mouth.connect("inproc://runs")
@@ -464,6 +711,11 @@ class Run(threading.Thread):
         """True when the run is over."""
         if say == "setup":
             self.set_up(body["peers"])
+            if "streams" in body:
+                self.has_streams = True
+                self.streams.meet(body["streams"])
+            else:
+                self.streams.close_doors()
             self.link.say(0, "ok", number=number)
         elif say == "launch":
             self.modules = [self.node.make_module(item) for item in body["modules"]]
@@ -530,9 +782,10 @@ class Run(threading.Thread):
     def step(self, header):
         """Section 9."""
         self.grants.append(header.count)
-        for slot, value in self.written:
-            self.values[slot] = value
-        self.written = []
+        if header.phase == 0:
+            for slot, value in self.written:
+                self.values[slot] = value
+            self.written = []
         rows = []
         try:
             for frame in range(header.frame, header.frame + header.count):
@@ -567,17 +820,24 @@ class Run(threading.Thread):
             values.deliver(share["gathers"][phase])
         for peer, of_phase, offset, count in groups(share["sends"][phase], 4):
             start = values.outbox + 8 * offset
-            self.link.send(peer, MIRROR, bytes(values.memory[start:start + 8 * count]), of_phase, self.epoch, count, self.frame)
+            payload = bytes(values.memory[start:start + 8 * count])
+            if self.has_streams:
+                self.streams.send(peer, HEADER.pack(MAGIC, MIRROR, VERSION, of_phase, self.link.run, self.epoch, count, self.frame) + payload)
+            else:
+                self.link.send(peer, MIRROR, payload, of_phase, self.epoch, count, self.frame)
+        if self.has_streams:
+            self.streams.flush()
+        taken = self.streams if self.has_streams else self.link
         for peer, of_phase, offset, count in groups(share["receives"][phase], 4):
             start = values.inbox + 8 * offset
-            values.memory[start:start + 8 * count] = self.link.mirror(peer, self.epoch, self.frame, of_phase, count)
+            values.memory[start:start + 8 * count] = taken.mirror(peer, self.epoch, self.frame, of_phase, count)
         values.deliver(share["deliveries"][phase])
 
     def row(self):
         return b"".join(self.values[slot] for slot in self.share["collected"])
 
     def done(self, rows, last):
-        self.link.send(0, DONE, b"".join(rows), epoch=self.epoch, count=len(rows), frame=last)
+        self.link.send(0, DONE, b"".join(rows), phase=int(bool(self.written)), epoch=self.epoch, count=len(rows), frame=last)
 
 
 # ---- A coordinator of one node: sections 5, 7 and 8 -------------------------------------------------------------
@@ -646,22 +906,36 @@ class Coordinator:
                 "security": security, "livenessSeconds": 2.0, **changes}
 
     @contextlib.contextmanager
-    def run(self, simulation):
-        """A run whose link is proved."""
-        body = self.open_body(simulation)
+    def run(self, simulation, mirrors="zeromq"):
+        """A run whose link is proved. `mirrors`: `auto` a socket file, `tcp`, or `zeromq` the link."""
+        body = self.open_body(simulation, **({} if mirrors == "zeromq" else {"wantsStreams": True}))
         say, opened = self.ask("open", body)
         assert say == "opened", opened
         security = dict(body["security"])
         if self.has_keys:
             security.update(publicKey=self.pairs[0][0], secretKey=self.pairs[0][1])
         lead = Lead(body["run"], security, self.heard, self.patience)
+        if mirrors != "zeromq":
+            lead.roads = self.roads(opened["streams"], mirrors)
         try:
             endpoint = f"ipc://{opened['path']}" if opened.get("path") else f"{self.endpoint.rpartition(':')[0]}:{opened['port']}"
             lead.link.dial(1, endpoint)
             assert lead.link.prove([1], [1]) == []
             yield lead
         finally:
+            lead.streams.close()
             lead.link.close()
+
+    def roads(self, place, mirrors):
+        """What the host's `setup` has of streams, and what that of the desk would have, which dials."""
+        keys = {"sendKey": secrets.token_hex(32), "receiveKey": secrets.token_hex(32)} if self.has_keys else {}
+        own = {"index": 1, **keys}
+        if mirrors == "auto":
+            own["path"] = place["path"]
+        else:
+            own["endpoint"] = f"{self.endpoint.rpartition(':')[0]}:{place['port']}"
+        theirs = {"sendKey": keys["receiveKey"], "receiveKey": keys["sendKey"]} if keys else {}
+        return [{"index": 0, **theirs}], [own]
 
 
 class Lead:
@@ -670,7 +944,27 @@ class Lead:
     def __init__(self, run, security, heard, patience):
         self.run, self.heard, self.patience = run, heard, patience
         self.link = Link(run, 0, 2, security, 2.0)
+        self.streams, self.roads = Streams(self.link), None
         self.number = 0
+
+    def set_up(self):
+        """`setup`, and the desk's part in it."""
+        if not self.roads:
+            return self.ask("setup", {"peers": []})
+        theirs, own = self.roads
+        self.number += 1
+        self.link.say(1, "setup", {"peers": [], "streams": theirs}, self.number)
+        self.streams.meet(own)
+        return self.answer(self.number)
+
+    def mirror(self, value, frame, phase=0, epoch=0):
+        """One value to the host."""
+        payload = struct.pack("<d", value)
+        if self.roads:
+            self.streams.send(1, HEADER.pack(MAGIC, MIRROR, VERSION, phase, self.run, epoch, 1, frame) + payload)
+            self.streams.flush()
+        else:
+            self.link.send(1, MIRROR, payload, phase=phase, epoch=epoch, count=1, frame=frame)
 
     def ask(self, say, body=None, urgent=False):
         self.number += 1
@@ -700,7 +994,8 @@ class Lead:
 
     def mirrored(self, frame, phase=0, epoch=0):
         """The one value that the host sends in a mirror."""
-        return struct.unpack("<d", self.link.mirror(1, epoch, frame, phase, 1, time.monotonic() + self.patience))[0]
+        taken = self.streams if self.roads else self.link
+        return struct.unpack("<d", taken.mirror(1, epoch, frame, phase, 1, time.monotonic() + self.patience))[0]
 
     def step(self, frame, count=1, epoch=0):
         self.link.send(1, STEP, epoch=epoch, frame=frame, count=count)

@@ -1,18 +1,21 @@
 """docs/protocol.md is true: `second_implementation.py`, written from it alone, takes the place of a real node beside another and
 of a coordinator, and every message that it hears has the fields that the page gives it and no other."""
+import contextlib
 import json
 import os
 import re
+import secrets
 import shutil
 import struct
 import time
 
 import pytest
+import zmq
 from conftest import HERE, PATIENCE, REPOSITORY, Running, environ, leads_its_group, processes_of, read_recording, wait_for
 from frame_model import Formula, FormulaModule, Simulation, bits, parse_value
 from hosts import BLOCKS, PORTS_OF_A_NODE, Keys, hosts  # noqa: F401 (a fixture)
 from plain_yaml import load
-from second_implementation import CONTROL, HEADER, MAGIC, MIRROR, STEP, Coordinator, Link, Node, groups
+from second_implementation import CONTROL, DONE, HEADER, MAGIC, STEP, Coordinator, Link, Node, groups
 
 PAGE = REPOSITORY / "docs/protocol.md"
 KINDS = ["f64", "f32", "i64", "i32", "bool"]
@@ -219,14 +222,15 @@ def digest_and_rows(desk, text, *options):
     return re.search(r"digest (\w+)", done.stdout)[1], desk.record.read_text()
 
 
+@pytest.mark.parametrize("mirrors", ["auto", "tcp", "zeromq"])
 @pytest.mark.parametrize("second_dials", [False, True], ids=["dialled", "dialling"])
 @pytest.mark.parametrize("with_keys", [False, True], ids=["plain", "curve"])
-def test_a_second_node_gives_the_same_bits_as_a_real_one(desk, furnished, heard, with_keys, second_dials):
+def test_a_second_node_gives_the_same_bits_as_a_real_one(desk, furnished, heard, with_keys, second_dials, mirrors):
     alone = digest_and_rows(desk, configuration(desk.name))
-    keys, options, own = {}, [], {}
+    keys, options, own = {}, ["--mirrors", mirrors], {}
     if with_keys:
         keys = {who: Keys(desk.folder, who) for who in ("coordinator", "bench", "rack")}
-        options = ["--key", keys["coordinator"].path]
+        options += ["--key", keys["coordinator"].path]
         own = {"keys": key_pair(keys["rack"]), "accepts": [key_pair(keys["coordinator"])[0]]}
     theirs = {"accept": keys["coordinator"].public_file} if with_keys else {}
     bench, real_rack = (furnished.add(host, keys=keys.get(who), **theirs).start() for host, who in (("bench", "bench"), ("other", "rack")))
@@ -243,6 +247,11 @@ def test_a_second_node_gives_the_same_bits_as_a_real_one(desk, furnished, heard,
         wait_for(lambda: not any(run.is_alive() for run in rack.past), "all runs are over")
         assert set(rack.past[0].grants) == {1} and max(rack.past[1].grants) == 7
         assert all(run.link.dropped == 0 for run in rack.past)
+        for run in rack.past:
+            # Of the desk and the other host; sealed where keys are and the words leave for the network.
+            sealed = [stream.is_sealed for stream in run.streams.streams.values()]
+            assert sealed == ([] if mirrors == "zeromq" else [with_keys and mirrors == "tcp"] * 2)
+            assert mirrors == "zeromq" or not any(run.link.mirrors)
     assert heard.names >= {"hello", "open", "setup", "launch", "prepare", "stage", "show", "terminate"}
 
 
@@ -366,12 +375,12 @@ def f64(*values):
 
 
 def mirror(lead, value, frame, phase=0, epoch=0):
-    lead.link.send(1, MIRROR, f64(value), phase=phase, epoch=epoch, count=1, frame=frame)
+    lead.mirror(value, frame, phase, epoch)
 
 
 def launched(lead, **more):
     """A run whose module is there and whose share is prepared."""
-    assert lead.ask("setup", {"peers": []}) == ("ok", {})
+    assert lead.set_up() == ("ok", {})
     item = {"name": "echo", "kind": "process", "program": "./formula", "arguments": [], "environment": [],
             "configuration": "echo.formula", "stepTimeoutSeconds": 5}
     say, announced = lead.ask("launch", {"modules": [item], **more})
@@ -438,8 +447,8 @@ def test_a_node_that_knows_of_no_realtime_is_told_of(desk, furnished, heard):
 
 def start_real(hosts, **how):
     """A real node with the module; `endpoint` where it is not to listen on TCP."""
-    endpoint = how.pop("endpoint", None)
-    node = hosts.add("bench", **how)
+    endpoint, name = how.pop("endpoint", None), how.pop("name", "bench")
+    node = hosts.add(name, **how)
     (node.root / "echo.formula").write_text(ECHO)
     node.endpoint = endpoint or node.endpoint
     return node.start()
@@ -468,8 +477,9 @@ def test_hello_and_what_a_node_refuses(desk, real, heard):
         assert coordinator.hello()[0] == "welcome"
 
 
-@pytest.mark.parametrize("way", ["tcp", "ipc", "curve"])
-def test_a_second_coordinator_leads_a_real_node(desk, hosts, heard, way):
+@pytest.mark.parametrize("way, mirrors", [
+    ("tcp", "zeromq"), ("ipc", "zeromq"), ("curve", "zeromq"), ("tcp", "tcp"), ("curve", "tcp"), ("ipc", "auto"), ("curve", "auto")])
+def test_a_second_coordinator_leads_a_real_node(desk, hosts, heard, way, mirrors):
     how, own = {}, {}
     if way == "curve":
         keys = {who: Keys(desk.folder, who) for who in ("coordinator", "bench")}
@@ -480,7 +490,7 @@ def test_a_second_coordinator_leads_a_real_node(desk, hosts, heard, way):
     node = start_real(hosts, **how)
     with Coordinator(node.endpoint, heard=heard, patience=PATIENCE, **own) as coordinator:
         coordinator.hello()
-        with coordinator.run(desk.name) as lead:
+        with coordinator.run(desk.name, mirrors) as lead:
             assert coordinator.hello()[1]["running"] == [desk.name]
             assert coordinator.ask("open", coordinator.open_body(desk.name))[0] == "refused"
             staged(lead)
@@ -526,6 +536,89 @@ def test_a_second_coordinator_leads_a_real_node(desk, hosts, heard, way):
             assert lead.ask("terminate", {"hurried": False}, urgent=True) == ("ok", {})
             assert coordinator.until_unasked("gone") == {"run": lead.run}
         assert coordinator.hello()[1]["running"] == []
+
+
+@pytest.mark.parametrize("mirrors", ["auto", "tcp", "zeromq"])
+@pytest.mark.parametrize("with_keys", [False, True], ids=["plain", "curve"])
+def test_a_second_coordinator_has_two_real_nodes_mirror_to_each_other(desk, hosts, heard, with_keys, mirrors):
+    keys = {who: Keys(desk.folder, who) for who in ("coordinator", "bench", "rack")} if with_keys else {}
+    names = ["bench", "rack"]
+    nodes = [start_real(hosts, name=name, **({"keys": keys[name], "accept": keys["coordinator"].public_file} if with_keys else {}))
+             for name in names]
+    with contextlib.ExitStack() as stack:
+        ends = [stack.enter_context(Coordinator(
+            node.endpoint, heard=heard, patience=PATIENCE,
+            **({"keys": key_pair(keys["coordinator"]), "node_key": key_pair(keys[name])[0]} if with_keys else {})))
+            for name, node in zip(names, nodes)]
+        body = ends[0].open_body(desk.name, participants=3, **({} if mirrors == "zeromq" else {"wantsStreams": True}))
+        pairs = [tuple(key.decode() for key in zmq.curve_keypair()) for _ in range(3)]
+
+        def security(index):
+            token = {"token": body["security"]["token"]}
+            return {**token, "publicKey": pairs[index][0], "secretKey": pairs[index][1],
+                    "participants": [pair[0] for pair in pairs]} if with_keys else token
+
+        link = Link(body["run"], 0, 3, security(0), 2.0)
+        stack.callback(link.close)
+        places = []
+        for index, (end, name) in enumerate(zip(ends, names), 1):
+            say, opened = end.ask("open", {**body, "host": name, "index": index, "security": security(index)})
+            assert say == "opened", opened
+            places.append(opened)
+            link.dial(index, f"tcp://127.0.0.1:{opened['port']}")
+        assert link.prove([1, 2], [1, 2]) == []
+
+        def ask_both(say, bodies, answer):
+            for index, what in enumerate(bodies, 1):
+                link.say(index, say, what, 7)
+            owed = {1, 2}
+            while owed:
+                index, header, payload = link.word(time.monotonic() + PATIENCE, heeds_loss=False)
+                message = json.loads(payload)
+                heard(message["say"], message["body"])
+                assert (header.kind, message["say"], message["id"]) == (CONTROL, answer, 7), message
+                owed.remove(index)
+
+        # The later one dials the earlier one; each direction of a stream has a key.
+        setups = [{"peers": [{"index": 2, "host": "rack"}]},
+                  {"peers": [{"index": 1, "host": "bench", "endpoint": f"tcp://127.0.0.1:{places[0]['port']}"}]}]
+        if mirrors != "zeromq":
+            to_bench, to_rack = ({"key": secrets.token_hex(32)} if with_keys else {} for _ in range(2))
+            place = places[0]["streams"]
+            assert place["machine"] == places[1]["streams"]["machine"]
+            road = {"path": place["path"]} if mirrors == "auto" else {"endpoint": f"tcp://127.0.0.1:{place['port']}"}
+            both = [{"index": 2}, {"index": 1, **road}]
+            if with_keys:
+                both[0].update(sendKey=to_rack["key"], receiveKey=to_bench["key"])
+                both[1].update(sendKey=to_bench["key"], receiveKey=to_rack["key"])
+            for setup, stream in zip(setups, both):
+                setup["streams"] = [stream]
+        ask_both("setup", setups, "ok")
+        item = {"name": "echo", "kind": "process", "program": "./formula", "arguments": [], "environment": [],
+                "configuration": "echo.formula", "stepTimeoutSeconds": 5}
+        ask_both("launch", [{"modules": [item]}] * 2, "announced")
+        peers = [2, 1]
+        ask_both("prepare", [{**share(), "host": host, "hosts": [None, *names], "sends": [[peer, 0, 0, 1], [peer, 1, 0, 1]],
+                              "receives": [[peer, 0, 0, 1], [peer, 1, 0, 1]]} for host, peer in enumerate(peers, 1)], "ok")
+        link.say(1, "stage", {"slots": [2], "bits": [int.from_bytes(f64(3), "little")]})
+        link.say(2, "stage", {"slots": [], "bits": []})
+
+        def rows():
+            found = {}
+            while len(found) < 2:
+                index, header, payload = link.word(time.monotonic() + PATIENCE)
+                assert header.kind == DONE, payload
+                found[index] = payload
+            return found
+
+        assert rows() == {1: f64(0, 3), 2: f64(3, 0)}
+        for index in (1, 2):
+            link.send(index, STEP, frame=1, count=3)
+        # Each has the other's value of the same frame once its own has stepped.
+        assert rows() == {1: f64(6, 0, 0, 12, 24, 0), 2: f64(0, 6, 12, 0, 0, 24)}
+        ask_both("terminate", [{"hurried": False}] * 2, "ok")
+        for end in ends:
+            assert end.until_unasked("gone") == {"run": body["run"]}
 
 
 def test_what_ends_a_run(desk, real, heard):

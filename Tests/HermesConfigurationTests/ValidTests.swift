@@ -102,7 +102,7 @@ import Testing
         #expect(simulation.execution.endTime == nil)
         #expect(simulation.execution.stepTimeoutSeconds == 5)
         #expect(simulation.execution.onModuleError == .stop && simulation.execution.restartLimit == 5)
-        #expect(simulation.execution.livenessSeconds == 2)
+        #expect(simulation.execution.livenessSeconds == 2 && simulation.execution.mirrors == .auto)
         #expect(simulation.execution.schedule == [["b", "a"]])
         #expect(simulation.execution.isDefaultSchedule)
         #expect(simulation.modules.map(\.program) == [Corpus.path("Desk/model"), Corpus.path("Desk/model")])
@@ -117,6 +117,7 @@ import Testing
                 == SourceLocation(file: "module-errors.yaml", line: 3, column: 63))
         #expect(simulation.execution.onModuleError == .restart && simulation.execution.restartLimit == 12)
         #expect(simulation.execution.livenessSeconds == 0.5)
+        #expect(simulation.execution.mirrors == .zeromq)
     }
 
     @Test func aliasesAndMergeKeys() throws {

@@ -17,13 +17,17 @@ public protocol MirrorLink: AnyObject {
 /// What a mirror's bytes say, held against what is due.
 enum ReceivedMirror {
     case values(UnsafeRawBufferPointer)
-    /// Of an epoch that is over, or no mirror.
+    /// Of an epoch that is over.
     case dropped
 
     init(
-        _ bytes: UnsafeRawBufferPointer, from peer: Int, epoch: UInt32, frame: UInt64, phase: Int, count: Int
+        _ bytes: UnsafeRawBufferPointer, run: UInt64, from peer: Int, epoch: UInt32, frame: UInt64, phase: Int,
+        count: Int
     ) throws(LinkFault) {
-        guard let header = FrameHeader(bytes), header.epoch >= epoch else {
+        guard let header = FrameHeader(bytes), header.kind == .mirror, header.run == run else {
+            throw .protocolError(peer: peer, cause: "sent what is no mirror of this run")
+        }
+        if header.epoch < epoch {
             self = .dropped
             return
         }

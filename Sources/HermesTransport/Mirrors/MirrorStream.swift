@@ -21,7 +21,7 @@ final class MirrorStream {
     private var incomingBegin = 0, incomingEnd = 0
     /// A record in clear, on its way to be sealed or just opened.
     private var clear = UnsafeMutableRawBufferPointer.allocate(byteCount: 0, alignment: 16)
-    private var longestRecord = 0
+    private var longestIncoming = 0
 
     /// - Parameters:
     ///   - descriptor: of a connected socket, which this object owns.
@@ -45,15 +45,16 @@ final class MirrorStream {
         lengthSize + FrameHeader.size + 8 * values + StreamSeal.overhead
     }
 
-    /// Memory for the records of one exchange on their way out, and for those of a frame that came; before the first.
-    func reserve(outgoing out: Int, incoming into: Int, longestRecord: Int) {
+    /// Memory for the records of one exchange on their way out, and for those of a frame that came; before the first. Sizes
+    /// are those of `recordSize`.
+    func reserve(outgoing out: Int, longestOutgoing: Int, incoming into: Int, longestIncoming: Int) {
         outgoing.deallocate()
         incoming.deallocate()
         clear.deallocate()
         outgoing = .allocate(byteCount: out, alignment: 16)
         incoming = .allocate(byteCount: into + Self.chunk, alignment: 16)
-        clear = .allocate(byteCount: longestRecord, alignment: 16)
-        self.longestRecord = longestRecord
+        clear = .allocate(byteCount: max(longestOutgoing, longestIncoming), alignment: 16)
+        self.longestIncoming = longestIncoming
         (outgoingBegin, outgoingEnd, incomingBegin, incomingEnd) = (0, 0, 0, 0)
     }
 
@@ -66,7 +67,7 @@ final class MirrorStream {
         let size = FrameHeader.size + payload.count
         let length = size + (sealing == nil ? 0 : StreamSeal.overhead)
         if !hasUnsent { (outgoingBegin, outgoingEnd) = (0, 0) }
-        guard outgoingEnd + Self.lengthSize + length <= outgoing.count else { return false }
+        guard size <= clear.count, outgoingEnd + Self.lengthSize + length <= outgoing.count else { return false }
         let record = outgoing.baseAddress! + outgoingEnd
         record.storeBytes(of: UInt32(length).littleEndian, as: UInt32.self)
         let start = sealing == nil ? record + Self.lengthSize : clear.baseAddress!
@@ -102,9 +103,10 @@ final class MirrorStream {
         guard waiting >= Self.lengthSize else { return nil }
         let start = incoming.baseAddress! + incomingBegin
         let length = Int(UInt32(littleEndian: start.loadUnaligned(as: UInt32.self)))
-        guard length >= FrameHeader.size, length <= longestRecord else {
+        let most = longestIncoming - Self.lengthSize - (opening == nil ? StreamSeal.overhead : 0)
+        guard length >= FrameHeader.size, length <= most else {
             throw .protocolError(
-                peer: peer, cause: "sent a record of \(length) bytes where \(longestRecord) is the most")
+                peer: peer, cause: "sent a record of \(length) bytes where \(max(most, 0)) is the most")
         }
         guard waiting >= Self.lengthSize + length else { return nil }
         incomingBegin += Self.lengthSize + length

@@ -7,9 +7,10 @@ import Synchronization
 /// a receive a frame, and no other thread between. It sleeps in the receive of the connection it waits for; an alarm shuts
 /// the connections down and so wakes it.
 ///
-/// Two hosts with more to say than the kernel holds can't block each other: nobody waits for values before all it has to
-/// send is with the kernel, and until then it takes whatever comes. What a host has not read of a frame fits in the memory
-/// set aside; only a host that runs ahead waits there for one that is behind.
+/// Hosts with more to say than the kernel holds can't block each other: nobody waits for values before all it has to send
+/// is with the kernel, and whoever sends or waits takes whatever comes meanwhile, from everybody. What a host has not read
+/// of a frame fits in the memory set aside, so only a host that runs ahead waits there, for one that is behind; and of all
+/// hosts the one that is most behind waits for nobody.
 public final class MirrorStreams: MirrorLink {
     public let run: UInt64
     private let index: Int
@@ -19,6 +20,10 @@ public final class MirrorStreams: MirrorLink {
     private let descriptors = Descriptors()
     private var polled: [pollfd]
     private var polledPeers: [Int] = []
+    /// Bytes that the kernel holds of any connection for somebody who does not read.
+    private static let kernelHolds = 32 << 10
+    /// Peers send more in a frame than the kernel holds: while one is waited for, what others send is taken as well.
+    private var takesAll = false
 
     private final class Descriptors: Sendable {
         private let open = Mutex<[Int32]>([])
@@ -65,6 +70,7 @@ public final class MirrorStreams: MirrorLink {
     /// Sets memory aside for what a share of the plan sends and receives.
     /// - Throws: when it has mirrors for a host that no stream leads to.
     public func reserve(_ share: HostShare) throws(LinkFault) {
+        takesAll = false
         for (peer, stream) in streams.enumerated() {
             func sizes(_ exchanges: [[HostShare.Part]]) -> [[Int]] {
                 exchanges.map { parts in
@@ -77,9 +83,11 @@ public final class MirrorStreams: MirrorLink {
                 if records.isEmpty { continue }
                 throw .protocolError(peer: peer, cause: "has mirrors and no stream for them")
             }
+            let incoming = into.joined().reduce(0, +)
+            takesAll = takesAll || polledPeers.count > 1 && incoming > Self.kernelHolds
             stream.reserve(
-                outgoing: out.map { $0.reduce(0, +) }.max() ?? 0, incoming: into.joined().reduce(0, +),
-                longestRecord: records.max() ?? FrameHeader.size)
+                outgoing: out.map { $0.reduce(0, +) }.max() ?? 0, longestOutgoing: out.joined().max() ?? 0,
+                incoming: incoming, longestIncoming: into.joined().max() ?? 0)
         }
     }
 
@@ -108,31 +116,53 @@ public final class MirrorStreams: MirrorLink {
             }
             if !isWaiting { return }
             if alarm.isRaised { throw .alarm }
-            guard poll(&polled, nfds_t(polled.count), 1000) > 0 else { continue }
+            guard poll(&polled, nfds_t(polled.count), Self.sliceMilliseconds) > 0 else { continue }
             for (place, peer) in polledPeers.enumerated() where polled[place].revents != 0 {
                 let stream = streams[peer]!
                 if stream.hasUnsent && !stream.push() { throw closed(peer) }
-                if stream.hasRoom && stream.pull(waits: false) == .closed { throw closed(peer) }
+                try take(place, peer)
             }
         }
+    }
+
+    /// Takes what a poll has found. One that is gone is found by every poll, be there room or not.
+    private func take(_ place: Int, _ peer: Int) throws(LinkFault) {
+        let stream = streams[peer]!
+        let isGone = stream.hasRoom ? stream.pull(waits: false) == .closed : polled[place].revents & Self.gone != 0
+        if isGone { throw closed(peer) }
+    }
+    private static let gone = Int16(POLLHUP | POLLERR | POLLNVAL)
+    /// How long a sleep lasts at most.
+    private static let sliceMilliseconds: Int32 = 250
+
+    /// Sleeps until the peer has sent something, and takes what others send meanwhile.
+    private func pullAll(for awaited: Int) throws(LinkFault) -> MirrorStream.Arrival {
+        for (place, peer) in polledPeers.enumerated() {
+            polled[place].events = Int16(streams[peer]!.hasRoom ? POLLIN : 0)
+        }
+        guard poll(&polled, nfds_t(polled.count), Self.sliceMilliseconds) > 0 else { return .nothing }
+        var arrival = MirrorStream.Arrival.nothing
+        for (place, peer) in polledPeers.enumerated() where polled[place].revents != 0 {
+            if peer == awaited { arrival = streams[peer]!.pull(waits: false) } else { try take(place, peer) }
+        }
+        return arrival
     }
 
     public func nextMirror(
         from peer: Int, epoch: UInt32, frame: UInt64, phase: Int, count: Int, until deadline: UInt64
     ) throws(LinkFault) -> UnsafeRawBufferPointer? {
         guard let stream = streams[peer] else { throw closed(peer) }
+        var hasPulled = false
         while true {
             while let record = try stream.nextRecord(from: peer) {
                 let mirror = try ReceivedMirror(
-                    record, from: peer, epoch: epoch, frame: frame, phase: phase, count: count)
+                    record, run: run, from: peer, epoch: epoch, frame: frame, phase: phase, count: count)
                 if case .values(let values) = mirror { return values }
             }
             if alarm.isRaised { throw .alarm }
-            switch stream.pull(waits: true) {
-            case .some: continue
-            case .nothing: if deadline < .max / 2 && monotonicNow() >= deadline { return nil }
-            case .closed: throw closed(peer)
-            }
+            if hasPulled && deadline < .max / 2 && monotonicNow() >= deadline { return nil }
+            if try takesAll ? pullAll(for: peer) == .closed : stream.pull(waits: true) == .closed { throw closed(peer) }
+            hasPulled = true
         }
     }
 

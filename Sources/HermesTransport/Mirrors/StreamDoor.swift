@@ -58,12 +58,20 @@ struct StreamAddress {
 
     init(host: String, port: Int) throws {
         name = "\(host):\(port)"
+        if host == "*" {
+            // Everywhere, IPv4 included.
+            var everywhere = sockaddr_in6()
+            everywhere.sin6_family = sa_family_t(AF_INET6)
+            everywhere.sin6_port = in_port_t(UInt16(truncatingIfNeeded: port)).bigEndian
+            size = socklen_t(MemoryLayout<sockaddr_in6>.size)
+            memcpy(&storage, &everywhere, Int(size))
+            return
+        }
         var hints = addrinfo()
         hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
-        hints.ai_flags = host == "*" ? AI_PASSIVE : 0
         var found: UnsafeMutablePointer<addrinfo>?
         let bare = host.hasPrefix("[") && host.hasSuffix("]") ? String(host.dropFirst().dropLast()) : host
-        let code = getaddrinfo(host == "*" ? nil : bare, "\(port)", &hints, &found)
+        let code = getaddrinfo(bare, "\(port)", &hints, &found)
         guard code == 0, let found else {
             throw TransportError("can't resolve \(name) (\(String(cString: gai_strerror(code))))", code: EADDRNOTAVAIL)
         }
@@ -110,6 +118,8 @@ struct StreamAddress {
         let descriptor = try socket()
         var one: Int32 = 1
         setsockopt(descriptor, SOL_SOCKET, SO_REUSEADDR, &one, socklen_t(MemoryLayout<Int32>.size))
+        var zero: Int32 = 0
+        setsockopt(descriptor, Int32(IPPROTO_IPV6), IPV6_V6ONLY, &zero, socklen_t(MemoryLayout<Int32>.size))
         guard with({ bind(descriptor, $0, $1) }) == 0, Glibc.listen(descriptor, 128) == 0 else {
             let code = errno
             Glibc.close(descriptor)

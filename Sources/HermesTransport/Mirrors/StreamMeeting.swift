@@ -30,7 +30,8 @@ public struct StreamPeer: Sendable {
 }
 
 /// Brings the mirror streams of one participant about: it dials some peers and is dialled by others, and each direction
-/// begins with a hello. Whoever comes and is no peer has a second and 256 bytes, and is closed without a word.
+/// begins with a hello. Whoever comes and is no peer has a second and 256 bytes, less where many come, and is closed without a
+/// word.
 ///
 /// Streams that leave the machine's kernel are sealed wherever there are keys. A socket file is plain: nobody but its user
 /// gets there.
@@ -43,7 +44,6 @@ public final class StreamMeeting {
     private let index: Int
     private let token: String
     private let alarm: Alarm
-    private let livenessSeconds: Double
     private let refused: (_ address: String) -> Void
     private var guests: [Guest] = []
     private var met: Set<Int> = []
@@ -54,7 +54,7 @@ public final class StreamMeeting {
         /// Whom it was dialled for.
         let dialled: StreamPeer?
         let isLocal: Bool
-        let deadline: UInt64
+        var deadline: UInt64
         var isConnected: Bool
         var heard: [UInt8] = []
         var sealing: StreamSeal?
@@ -72,13 +72,12 @@ public final class StreamMeeting {
     ///   - token: what every participant of the run knows.
     ///   - refused: told where somebody came from who is no peer.
     public init(
-        run: UInt64, index: Int, token: String, livenessSeconds: Double, alarm: Alarm,
+        run: UInt64, index: Int, token: String, alarm: Alarm,
         refused: @escaping (_ address: String) -> Void
     ) {
         self.run = run
         self.index = index
         self.token = token
-        self.livenessSeconds = livenessSeconds
         self.alarm = alarm
         self.refused = refused
     }
@@ -130,9 +129,7 @@ public final class StreamMeeting {
     /// Until somebody comes or speaks; at most a little while.
     private func wait(_ door: StreamDoor, until deadline: UInt64) {
         var watched = [pollfd(fd: alarm.descriptor, events: Int16(POLLIN), revents: 0)]
-        if guests.count < Self.mostStrangers {
-            watched += door.listeners.map { pollfd(fd: $0.descriptor, events: Int16(POLLIN), revents: 0) }
-        }
+        watched += door.listeners.map { pollfd(fd: $0.descriptor, events: Int16(POLLIN), revents: 0) }
         watched += guests.map {
             pollfd(fd: $0.descriptor, events: Int16($0.isConnected ? POLLIN : POLLOUT), revents: 0)
         }
@@ -143,15 +140,25 @@ public final class StreamMeeting {
 
     private func accept(_ door: StreamDoor) {
         for (listener, isLocal) in door.listeners {
-            while guests.count < Self.mostStrangers {
+            for _ in 0..<Self.mostStrangers {
                 let descriptor = Glibc.accept(listener, nil, nil)
                 guard descriptor >= 0 else { break }
+                makeRoom()
                 _ = fcntl(descriptor, F_SETFD, FD_CLOEXEC)
                 _ = fcntl(descriptor, F_SETFL, O_NONBLOCK)
                 guests.append(
                     Guest(descriptor, dialled: nil, isLocal: isLocal, isConnected: true, seconds: Self.strangerSeconds))
             }
         }
+    }
+
+    /// A peer speaks as soon as it has come, so of too many who have not the one that came first goes.
+    private func makeRoom() {
+        let strangers = guests.indices.filter { guests[$0].dialled == nil }
+        guard strangers.count >= Self.mostStrangers else { return }
+        let oldest = guests.remove(at: strangers[0])
+        refused(Self.address(of: oldest.descriptor))
+        Glibc.close(oldest.descriptor)
     }
 
     /// Takes what a guest has said; false when it is none any more, be it met or sent away.
@@ -167,6 +174,8 @@ public final class StreamMeeting {
             case .failed: return sendAway()
             case .made:
                 guest.isConnected = true
+                // It may have more to do before it meets anybody; a second connection would be one too many for it.
+                guest.deadline = .max
                 if !say(hello: guest, to: guest.dialled!) { return sendAway() }
             }
         }
@@ -229,14 +238,14 @@ public final class StreamMeeting {
         }
     }
 
-    /// From here on the socket belongs to the frames: small messages leave at once, and receives sleep.
+    /// From here on the socket belongs to the frames: small messages leave at once, and receives sleep. No time-out of the
+    /// kernel: it would take a host that has no time to read for one that is lost. The links of the run tell those apart.
     private func settle(_ descriptor: Int32) {
         func set(_ level: Int32, _ option: Int32, _ value: Int32) {
             var value = value
             setsockopt(descriptor, level, option, &value, socklen_t(MemoryLayout<Int32>.size))
         }
         set(Int32(IPPROTO_TCP), TCP_NODELAY, 1)
-        set(Int32(IPPROTO_TCP), TCP_USER_TIMEOUT, Int32(min(livenessSeconds * 1000, 1e9)))
         var slice = timeval(tv_sec: 0, tv_usec: 250_000)
         setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &slice, socklen_t(MemoryLayout<timeval>.size))
         _ = fcntl(descriptor, F_SETFL, fcntl(descriptor, F_GETFL) & ~O_NONBLOCK)

@@ -14,6 +14,7 @@ final class StreamSeal {
     private let state = UnsafeMutablePointer<State>.allocate(capacity: 1)
 
     private init() {
+        Self.begin
         precondition(
             Self.keySize == crypto_secretstream_xchacha20poly1305_keybytes()
                 && Self.headerSize == crypto_secretstream_xchacha20poly1305_headerbytes()
@@ -60,7 +61,11 @@ final class StreamSeal {
             UInt64(head.count)) == 0
     }
 
+    /// Chooses what is fastest on this processor, once.
+    private static let begin: Void = precondition(sodium_init() >= 0, "libsodium has no random numbers")
+
     static func makeKey() -> [UInt8] {
+        begin
         var key = [UInt8](repeating: 0, count: keySize)
         randombytes_buf(&key, keySize)
         return key
