@@ -1,0 +1,231 @@
+import Glibc
+import HermesModel
+import HermesPlan
+import HermesProtocol
+import HermesTransport
+import Synchronization
+
+// What is said to hosts and heard of them, and who is to blame when somebody fails.
+extension Fleet {
+    func say<Body: Codable>(_ what: String, _ body: Body, to host: Int, urgent: Bool = false) throws {
+        let message = try ControlMessage(what, id: number, body)
+        try linked(host) { try link!.send(message, to: host, epoch: desk.epoch, urgent: urgent) }
+    }
+
+    /// Asks every host the same and waits until all have said ok.
+    func askAll<Body: Codable>(_ what: String, _ body: (Int) -> Body) throws {
+        for host in 1..<directory.count { try say(what, body(host), to: host) }
+        try awaitAll("ok") { _, _ in }
+    }
+
+    func awaitAll(_ what: String, _ take: (Int, ControlMessage) throws -> Void) throws {
+        try awaitAnswer(what, of: Set(1..<directory.count), take)
+    }
+
+    func awaitAnswer(
+        _ what: String, of hosts: Set<Int>, _ take: (Int, ControlMessage) throws -> Void
+    ) throws {
+        var owed = hosts
+        while !owed.isEmpty {
+            let (host, header, payload) = try word()
+            guard header.kind == .control, let message = ControlMessage(payload) else { continue }
+            if message.say == what {
+                if owed.remove(host) != nil { try take(host, message) }
+            } else {
+                try hear(header, payload, from: host)
+            }
+        }
+        number += 1
+    }
+
+    func word() throws -> (peer: Int, header: FrameHeader, payload: UnsafeRawBufferPointer) {
+        do throws(LinkFault) {
+            let half = deadline(after: patienceSeconds / 2)
+            if let word = try link!.nextWord(until: half) { return word }
+            settings.warning("waiting for \(whoOwes), frame \(frame)")
+            if let word = try link!.nextWord(until: deadline(after: patienceSeconds / 2)) { return word }
+        } catch {
+            throw alarmFailure(error)
+        }
+        throw RunFailure(
+            .timeout, frame: hasStaged ? frame : nil,
+            cause: "nothing was heard of \(whoOwes) for \(Int(patienceSeconds)) s")
+    }
+
+    /// Hosts watch their modules' time-outs themselves; this is for one that lives and does not even do that.
+    var patienceSeconds: Double {
+        longestStepSeconds == 0 ? 0 : max(longestStepSeconds, 60) * Double(simulation.execution.schedule.count + 1)
+    }
+
+    /// How long a step may take on any host; 0 for ever.
+    var longestStepSeconds: Double {
+        let all = simulation.modules.map { module in
+            let timeout = module.stepTimeoutSeconds ?? simulation.execution.stepTimeoutSeconds
+            let isRestarted = (module.onError ?? simulation.execution.onModuleError) == .restart
+            return timeout == 0 ? 0 : timeout + (isRestarted ? Self.restartSeconds : 0)
+        }
+        return all.contains(0) ? 0 : all.max() ?? 0
+    }
+    /// Seconds in which a process that failed has ended and another has staged in its place.
+    static let restartSeconds = 60.0
+
+    var whoOwes: String {
+        let done = runs.isEmpty ? [] : runs[oldest].done
+        let names = done.indices.dropFirst().filter { done[$0] < runs[oldest].count }.map {
+            "host \(directory.name($0))"
+        }
+        return names.isEmpty ? "the other hosts" : names.joined(separator: ", ")
+    }
+
+    /// True for a word that says what `on_module_error` did on a host, ahead of the done of that frame, or, ahead of its last
+    /// word, where its time went.
+    func take(note payload: UnsafeRawBufferPointer) -> Bool {
+        guard let message = ControlMessage(payload) else { return false }
+        if message.say == "times" {
+            if let times = message.body(HostTimes.self) { told.append(times) }
+            return true
+        }
+        if message.say == "trace" {
+            if let trace = message.body(HostTrace.self) { traced.append(trace) }
+            return true
+        }
+        guard message.say == "fired", let error = message.body(ModuleError.self) else { return false }
+        errors.withLock { $0.append(error) }
+        if error.action == .held, let index = simulation.modules.firstIndex(where: { $0.name == error.module }) {
+            states.withLock { $0[index] = .held }
+        }
+        return true
+    }
+
+    /// A word nobody waited for: what fired on a host, or that it failed.
+    func hear(_ header: FrameHeader, _ payload: UnsafeRawBufferPointer, from host: Int) throws {
+        if !hasStaged, let message = ControlMessage(payload), message.say == "applied" {
+            applied[host] = message.body(RealtimeReport.self)
+        }
+        guard header.kind == .control, let failure = failure(in: payload, from: host) else { return }
+        throw failure.code == .lost && failure.peer != nil ? try rootOf(failure) : failure
+    }
+
+    /// What a host says that has failed; nil for any other word.
+    func failure(in payload: UnsafeRawBufferPointer, from host: Int) -> RunFailure? {
+        guard !take(note: payload), let message = ControlMessage(payload), message.say == "failed",
+            var failure = message.body(RunFailure.self)
+        else { return nil }
+        failure.host = failure.host ?? directory.name(host)
+        openHosts.remove(host)
+        if let index = simulation.modules.firstIndex(where: { $0.name == failure.module }) {
+            states.withLock { $0[index] = .error }
+        }
+        return failure
+    }
+
+    /// Does the desk's part; a host that fails meanwhile interrupts it, and is what is reported.
+    func onDesk(_ body: () throws -> Void) throws {
+        do {
+            try body()
+        } catch let failure as RunFailure where failure.code == .refused || failure.code == .lost {
+            if let known = try hostFailure() { throw known }
+            throw failure.peer == nil ? failure : try rootOf(failure)
+        }
+    }
+
+    /// What is known of a host's failure. What the host itself still said comes first, then what its node saw: both may
+    /// be on their way when the link is found broken.
+    func hostFailure() throws -> RunFailure? {
+        let limit = monotonicNow() + Self.wordsNanoseconds
+        while true {
+            while let word = try link?.nextWord(until: monotonicNow(), heedsAlarm: false) { try take(word) }
+            guard var failure = loss.withLock({ $0 }) else { return nil }
+            if failure.code != .lost || monotonicNow() > limit || isDetailed.load(ordering: .relaxed) {
+                if hasStaged { failure.frame = failure.frame ?? frame }
+                return failure
+            }
+            usleep(2000)
+        }
+    }
+    /// How long the cause of a broken link may take to come.
+    static let wordsNanoseconds: UInt64 = 60_000_000
+
+    /// Hosts have lost links to others, and end; so others lose theirs to them. To blame is what is no consequence: a
+    /// failure of another kind, or else the host that somebody lost and that says nothing itself. If that one is not lost
+    /// here, it is the cable between the two.
+    func rootOf(_ report: RunFailure) throws -> RunFailure {
+        reports.append(report)
+        let limit = deadline(after: settings.livenessSeconds * 0.2)
+        func suspects() -> [RunFailure] {
+            reports.filter { each in !reports.contains { $0.host == each.peer } }
+        }
+        while monotonicNow() < limit {
+            if let loss = loss.withLock({ $0 }), suspects().contains(where: { $0.peer == loss.host }) {
+                return try hostFailure() ?? report
+            }
+            guard let word = try link?.nextWord(until: monotonicNow() + 5_000_000, heedsAlarm: false) else { continue }
+            if word.header.kind == .done {
+                try take(word)
+            } else if let failure = failure(in: word.payload, from: word.peer) {
+                guard failure.code == .lost, failure.peer != nil else { return failure }
+                reports.append(failure)
+            }
+        }
+        for suspect in suspects() where goneHosts.withLock({ $0.contains(directory.index(suspect.peer!)) }) {
+            return RunFailure(
+                .lost, host: suspect.peer, frame: suspect.frame,
+                cause: "lost: the host or its node is down, or the network between")
+        }
+        return suspects().first ?? Self.end(of: reports)
+    }
+
+    /// Where all have lost somebody who has lost somebody, two have lost each other, and the rest one of these: where the
+    /// first report leads to.
+    static func end(of reports: [RunFailure]) -> RunFailure {
+        var report = reports[0], passed = [report.host]
+        while let next = reports.first(where: { $0.host == report.peer }), !passed.contains(next.host) {
+            report = next
+            passed.append(next.host)
+        }
+        return report
+    }
+
+    func linked<Result>(_ host: Int, _ body: () throws -> Result) throws -> Result {
+        do {
+            return try body()
+        } catch let fault as LinkFault {
+            throw alarmFailure(fault)
+        }
+    }
+
+    func alarmFailure(_ fault: LinkFault) -> any Error {
+        do {
+            if let failure = try hostFailure() { return failure }
+        } catch {
+            return error
+        }
+        switch fault {
+        case .alarm, .interrupted:
+            if isAbandoned.load(ordering: .relaxed) {
+                return RunFailure(.refused, cause: "interrupted while waiting for hosts")
+            }
+            do { try desk.atEdge() } catch { return error }
+            return RunFailure(.protocolError, cause: "the run was interrupted for no known reason")
+        case .protocolError(let peer, let cause):
+            return RunFailure(.protocolError, host: directory.name(peer), cause: cause)
+        case .silent(let peer, _):
+            return RunFailure(.timeout, host: directory.name(peer), cause: "does not answer")
+        case .unreachable(let peer):
+            return RunFailure(.lost, host: directory.name(peer), cause: "can't be reached any more")
+        }
+    }
+
+    func answer(_ question: NodeControl.Question, host: Int, until limit: UInt64) throws -> ControlMessage {
+        do {
+            return try control!.answer(to: question, until: limit)
+        } catch let refused as Refused {
+            throw RunFailure(.refused, host: directory.name(host), cause: refused.cause)
+        } catch let missing as NodeControl.NoAnswer {
+            if isAbandoned.load(ordering: .relaxed) {
+                throw RunFailure(.refused, cause: "interrupted while waiting for host \(directory.name(host))")
+            }
+            throw RunFailure(.lost, host: directory.name(host), cause: missing.cause)
+        }
+    }
+}
