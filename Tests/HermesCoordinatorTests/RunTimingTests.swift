@@ -112,7 +112,8 @@ import Testing
             try JSONSerialization.jsonObject(with: JSONEncoder().encode(timing)) as? [String: Any])
         #expect(
             Set(keys.keys) == [
-                "lateness", "wake_up", "step_start", "execute", "wait", "network", "coordinator", "frame", "worst_frame",
+                "lateness", "wake_up", "step_start", "execute", "wait", "network", "coordinator", "frame",
+                "worst_frame",
                 "module_starts", "missing_hosts",
             ])
         #expect(keys["lateness"] is NSNull && keys["worst_frame"] is NSNull && keys["frame"] is NSNull)
