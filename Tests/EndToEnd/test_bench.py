@@ -124,8 +124,8 @@ def test_system_calls(desk):
     if result["system_calls_by"] is None:
         pytest.skip("system calls can't be counted here: " + "; ".join(result["remarks"]))
     one, two = result["points"]
-    # A module that is woken and answers makes one; over hosts there are messages besides.
-    assert 1 <= one["system_calls"] and one["system_calls"] < two["system_calls"]
+    # Where cores are free, one host needs next to none; over hosts there are messages, two each way.
+    assert 0 <= one["system_calls"] < two["system_calls"] and two["system_calls"] >= 4
 
 
 # ---- On the hosts of a configuration -------------------------------------------------------------------------------------
