@@ -41,13 +41,19 @@ def test_basic_sim_prints_what_it_is_asked_to(built):
 
 
 def test_the_first_page_shows_what_the_first_command_prints(built):
-    """README's block: the command of `make run`, its result, and its closing line, of which only the wall time varies."""
-    command, result, closing = (ROOT / "README.md").read_text().split("```")[1].strip().splitlines()
+    """README's block: the command of `make run`, its result, and its closing lines, of which only the times vary, and where
+    the longest frame was."""
+    command, result, *closing = (ROOT / "README.md").read_text().split("```")[1].strip().splitlines()
     assert command in (ROOT / "Makefile").read_text()
     done = hermes(*command.split()[1:])
     assert done.stdout.strip() == result
-    varying = re.compile(r"in [0-9.]+ s \([0-9.]+x real time\)")
-    assert varying.sub("", done.stderr.strip()) == varying.sub("", closing)
+    wall = re.compile(r"in [0-9.]+ s \([0-9.]+x real time\)")
+    said = done.stderr.strip().splitlines()
+    assert wall.sub("", said[0]) == wall.sub("", closing[0])
+    number = re.compile(r"[0-9.]+")
+    assert [number.sub("", line) for line in said[1:2]] == [number.sub("", line) for line in closing[1:2]]
+    assert [line.split(" most of it ")[0].split()[:3] for line in said[2:]] == [["the", "longest", "was"]]
+    assert len(closing) == 3 and closing[2].startswith("the longest was frame ")
 
 
 def test_basic_sim_takes_another_mass_and_refuses_none(record, built):
