@@ -221,9 +221,11 @@ public final class Coordinator: @unchecked Sendable {
         guard simulation.execution.realtime.isRequired,
             let thread = report.threads.first(where: { !$0.refused.isEmpty })
         else { return }
+        // A module names itself ahead of the cause.
+        let who = thread.module == nil ? thread.name + " " : ""
         throw RunFailure(
             .refused, module: thread.module, host: thread.host,
-            cause: "\(thread.refused[0]); `required: true` has the run end here")
+            cause: "\(who)\(thread.refused[0]); `required: true` has the run end here")
     }
 
     private func throwIfInterrupted() throws {

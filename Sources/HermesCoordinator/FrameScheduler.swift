@@ -157,7 +157,7 @@ struct FrameScheduler {
         let late = Double(lateNanoseconds / 1000) / 1000
         return RunFailure(
             .timeout, frame: frame,
-            cause: "ended \(late) ms after its deadline, which ends the run (`on_overrun: stop`)")
+            cause: "it ended \(late) ms after its deadline, which ends the run (`on_overrun: stop`)")
     }
 
     private mutating func waitForCommand() {

@@ -94,6 +94,11 @@ public struct RealtimeThread: Codable, Sendable {
     /// Each a sentence without the place: what was asked and is not so, and what to do about it.
     public var refused: [String]
 
+    /// For people, ahead of what was refused.
+    public var name: String {
+        module.map { "module \($0)" } ?? (role == "frames" ? "the frames' thread" : "a thread for messages")
+    }
+
     public init(
         host: String, module: String?, role: String, asked: RealtimeWish, found: Found?, refused: [String]
     ) {

@@ -16,6 +16,8 @@ public final class CSVRecorder: FrameObserver, @unchecked Sendable {
     private let path: String
     /// Told of every file before its first row is written.
     private let onFile: (String) -> Void
+    /// Told once, by the thread that runs the frames, of what ended the recording of a realtime run that goes on.
+    private let onLoss: (RunFailure) -> Void
     private var columns: [(slot: Int, type: SignalType)] = []
     private var ring: RowRing?
     private var writer: CSVWriter?
@@ -26,8 +28,11 @@ public final class CSVRecorder: FrameObserver, @unchecked Sendable {
     /// How often frames had to wait for the disk (afap).
     public private(set) var stalls: UInt64 = 0
 
-    public init(path: String, onFile: @escaping (String) -> Void) {
+    public init(
+        path: String, onLoss: @escaping (RunFailure) -> Void = { _ in }, onFile: @escaping (String) -> Void
+    ) {
         self.path = path
+        self.onLoss = onLoss
         self.onFile = onFile
     }
 
@@ -81,10 +86,11 @@ public final class CSVRecorder: FrameObserver, @unchecked Sendable {
         }
     }
 
-    /// Realtime goes on without its recording and says so at the end; afap has no reason to go on.
+    /// Realtime goes on without its recording and says so, then and at the end; afap has no reason to go on.
     private func endEarly(_ failure: RunFailure) throws {
         ended = failure
         if !isRealtime { throw failure }
+        onLoss(failure)
     }
 
     public func modeChanged(isRealtime: Bool) { self.isRealtime = isRealtime }

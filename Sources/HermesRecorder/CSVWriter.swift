@@ -35,6 +35,10 @@ final class CSVWriter: @unchecked Sendable {
     private let stopping = Atomic<Bool>(false)
     private let failed = Atomic<Bool>(false)
     private var failureCode: Int32 = 0
+    /// The frame of the last row that is in the file, whole; nil before the first.
+    private var lastWhole: UInt64?
+    /// The same of `text`.
+    private var lastFormatted: UInt64?
     private var text: [UInt8] = []
     private static let blockSize = 1 << 16
 
@@ -70,8 +74,10 @@ final class CSVWriter: @unchecked Sendable {
     var hasFailed: Bool { failed.load(ordering: .acquiring) }
     var failure: RunFailure {
         if failureCode == EAGAIN { return incomplete }
+        let reach = lastWhole.map { " and ends after frame \($0)" } ?? (lastFormatted == nil ? "" : " and has no row")
         return RunFailure(
-            .resource, cause: "the recording \(path) can't be written: \(String(cString: strerror(failureCode)))")
+            .resource,
+            cause: "the recording \(path) can't be written\(reach): \(String(cString: strerror(failureCode)))")
     }
 
     /// What is said of a recording that was given up.
@@ -109,6 +115,7 @@ final class CSVWriter: @unchecked Sendable {
     }
 
     private func format(_ row: UnsafePointer<UInt64>) {
+        lastFormatted = row[0]
         append(row[0].description)
         text.append(UInt8(ascii: ","))
         append(SignalValue.number(row[1], .f64))
@@ -136,9 +143,10 @@ final class CSVWriter: @unchecked Sendable {
                 failureCode = errno
                 cutTo(sent)
                 failed.store(true, ordering: .releasing)
-                break
+                return text.removeAll(keepingCapacity: true)
             }
         }
+        lastWhole = lastFormatted
         text.removeAll(keepingCapacity: true)
     }
 
@@ -146,6 +154,11 @@ final class CSVWriter: @unchecked Sendable {
         guard let lastRow = text[..<sent].lastIndex(of: UInt8(ascii: "\n")) else {
             if sent > 0 { truncate(by: sent) }
             return
+        }
+        // Its number stands first in it. The header is written by itself.
+        let row = text[..<lastRow].split(separator: UInt8(ascii: "\n")).last
+        if let digits = row?.prefix(while: { $0 != UInt8(ascii: ",") }) {
+            lastWhole = UInt64(String(decoding: digits, as: UTF8.self)) ?? lastWhole
         }
         if lastRow + 1 < sent { truncate(by: sent - lastRow - 1) }
     }

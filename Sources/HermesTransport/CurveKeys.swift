@@ -27,6 +27,9 @@ public struct CurveKeys: Sendable, Equatable {
     public static func load(secretFile path: String) throws -> CurveKeys {
         var status = stat()
         guard stat(path, &status) == 0 else { throw failure("the key \(path) can't be read") }
+        guard !path.hasSuffix(".pub") else {
+            throw TransportError(text: "\(path) is a public key; the secret one is \(path.dropLast(4))")
+        }
         guard status.st_mode & 0o077 == 0 else {
             throw TransportError(text: "others may read the secret key \(path); run: chmod 600 \(path)")
         }

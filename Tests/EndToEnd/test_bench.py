@@ -185,7 +185,9 @@ def test_a_host_that_takes_no_files(desk, nodes):
     (["--against", "simulink"], "simulink"),
     (["--against", "helics", "sim.yaml"], "leave CONFIG out"),
     (["--against", "helics", "--mode", "realtime"], "leave --mode realtime out"),
-    (["--plot", "-"], "--plot takes a file"),
+    (["--plot", "-"], "--plot takes the name of an SVG file"),
+    (["--plot", "frames.png"], "with .svg at its end, not 'frames.png'"),
+    (["--json", ""], "--json takes a file's name"),
     (["alone.yaml"], "has no `hosts:`"),
     (["two.yaml", "--hosts", "3"], "two.yaml has 2"),
 ])
@@ -198,7 +200,7 @@ def test_wrong_usage(desk, words, message):
 
 def test_files_that_can_not_be_written(desk):
     for option in ("--json", "--plot"):
-        desk.command("bench", *QUICK, option, "nowhere/file").expect(2, "nowhere/file can't be written")
+        desk.command("bench", *QUICK, option, "nowhere/file.svg").expect(2, "nowhere/file.svg can't be written")
 
 
 # ---- Interrupted -----------------------------------------------------------------------------------------------------------

@@ -659,6 +659,12 @@ def test_a_name_that_begins_like_a_segment(desk, config, paused):
         other.command("stop")
 
 
+@pytest.mark.parametrize("words", [["--record", "-"], ["--trace", "-"], ["--record", ""], ["--trace", ""], ["--summary", ""]])
+def test_what_is_no_file_is_wrong_usage(desk, config, words):
+    desk.command("run", config("afap"), "--frames", 1, *words).expect(64, f"{words[0]} takes a file's name")
+    assert not (desk.folder / "-").exists()
+
+
 def test_targets_are_tried_before_anything_starts(desk, config):
     (desk.folder / "folder").mkdir()
     path = config("afap", ", end_time: 1")

@@ -445,6 +445,33 @@ def test_recording_to_a_full_disk(bench):
     assert bench.ended == {"fine"}
 
 
+@pytest.mark.parametrize("mode", ["realtime", "afap"])
+def test_a_disk_that_fills_up_mid_run(bench, mode):
+    """Of four pages: realtime goes on to its end, says at once and at the end which frame the recording ends with; afap ends."""
+    if os.geteuid() or not shutil.which("unshare") or subprocess.run(["unshare", "-m", "true"], capture_output=True).returncode:
+        pytest.skip("NOT TESTED: a small disk needs root and mount namespaces")
+    config = bench.config({"fine": FINE}, mode=mode, rate_hz=1000, end_time=2)
+    disk = bench.desk.folder / "disk"
+    disk.mkdir()
+    words = [str(bench.desk.hermes), "run", str(config), "--record", "disk/run.csv", "--summary", "summary.json"]
+    done = subprocess.run(["unshare", "-m", "--propagation", "private", "sh", "-c",
+                           'mount -t tmpfs -o size=16k none disk && "$@"; code=$?; cat disk/run.csv; exit $code', "sh", *words],
+                          capture_output=True, text=True, timeout=60, cwd=bench.desk.folder, env=bench.desk.environment)
+    assert done.returncode == 2, done.stderr
+    rows = done.stdout.splitlines()[1:]
+    assert done.stdout.endswith("\n") and [int(row.split(",")[0]) for row in rows] == list(range(len(rows))) and rows
+    loss = f"the recording disk/run.csv can't be written and ends after frame {len(rows) - 1}: No space left on device"
+    assert f"hermes: error: {loss}\n" in done.stderr
+    summary = json.loads((bench.desk.folder / "summary.json").read_text())
+    assert (summary["outcome"], summary["error"]) == ("failed", loss)
+    goes_on = f"hermes: {loss}; the run goes on without it\n"
+    if mode == "realtime":
+        assert summary["frames"] == 2000 and done.stderr.index(goes_on) < done.stderr.index("hermes: error:")
+    else:
+        assert goes_on not in done.stderr
+    assert bench.ended == {"fine"}
+
+
 # ---- Odd signals -----------------------------------------------------------------------------------------------
 
 def test_module_without_signals(bench):

@@ -281,6 +281,7 @@ def test_keys_that_can_not_be_used(desk, nodes, command):
     desk.command(command, config, "--key", "rubbish.key").expect(2, "rubbish.key", "no key of 40 characters")
     nodes.key.chmod(0o640)
     desk.command(command, config, "--key", nodes.key).expect(2, "others may read", "chmod 600")
+    desk.command(command, config, "--key", f"{nodes.key}.pub").expect(2, f"{nodes.key}.pub is a public key; the secret one is {nodes.key}")
 
 
 @pytest.mark.parametrize("command", ["nodes", "push", "doctor"])

@@ -137,14 +137,18 @@ import Testing
     }
 
     /// A recording whose disk fills up mid-run: a FIFO whose reader takes a little and goes.
-    private func brokenPipe(isRealtime: Bool) throws -> (failure: RunFailure?, atEnd: RunFailure?, frames: UInt64) {
+    private func brokenPipe(isRealtime: Bool) throws -> (
+        failure: RunFailure?, atEnd: RunFailure?, frames: UInt64, losses: [String]
+    ) {
         signal(SIGPIPE, SIG_IGN)
         let recording = try Recording([("m", [AnnouncedSignal(name: "x")])])
         defer { recording.remove() }
         let path = "\(recording.folder)/pipe"
         mkfifo(path, 0o600)
         let reader = open(path, O_RDONLY | O_NONBLOCK)
-        let recorder = CSVRecorder(path: path) { _ in close(reader) }
+        let losses = Mutex<[String]>([])
+        let recorder = CSVRecorder(
+            path: path, onLoss: { loss in losses.withLock { $0.append(loss.cause) } }, onFile: { _ in close(reader) })
         try recorder.begin(recording.plan, epoch: 0, isRealtime: isRealtime)
         var frame: UInt64 = 0
         var failure: RunFailure?, atEnd: RunFailure?
@@ -157,19 +161,21 @@ import Testing
             failure = error as? RunFailure
         }
         do { try recorder.finish() } catch { atEnd = error as? RunFailure }
-        return (failure, atEnd, frame)
+        return (failure, atEnd, frame, losses.withLock { $0 })
     }
 
     @Test func aDiskThatFailsMidRunEndsAnAfapRun() throws {
-        let (failure, atEnd, frames) = try brokenPipe(isRealtime: false)
-        #expect(failure?.code == .resource && failure?.cause.hasSuffix("can't be written: Broken pipe") == true)
+        let (failure, atEnd, frames, losses) = try brokenPipe(isRealtime: false)
+        #expect(failure?.code == .resource)
+        #expect(failure?.cause.hasSuffix("can't be written and has no row: Broken pipe") == true)
+        #expect(losses.isEmpty)
         #expect(atEnd != nil && frames > 0 && frames < 2_000_000)
     }
 
     @Test func aDiskThatFailsMidRunIsSaidAtTheEndInRealtime() throws {
-        let (failure, atEnd, frames) = try brokenPipe(isRealtime: true)
+        let (failure, atEnd, frames, losses) = try brokenPipe(isRealtime: true)
         #expect(failure == nil && frames == 2_000_000, "never a frame's deadline")
-        #expect(atEnd?.code == .resource)
+        #expect(atEnd?.code == .resource && losses == [atEnd?.cause], "said when it happens, and at the end")
     }
 
     @Test func aFIFOWithoutAReaderIsRefused() throws {

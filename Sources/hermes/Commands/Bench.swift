@@ -76,7 +76,10 @@ struct Bench: ParsableCommand {
         if against != nil && mode == .realtime {
             throw ValidationError("--against compares frames as fast as possible: leave --mode realtime out")
         }
-        if plot == "-" { throw ValidationError("--plot takes a file's name") }
+        if json == "" { throw ValidationError("--json takes a file's name, or - for standard output") }
+        if let plot, !plot.hasSuffix(".svg") || plot == ".svg" {
+            throw ValidationError("--plot takes the name of an SVG file, with .svg at its end, not '\(plot)'")
+        }
     }
 
     private var lists: [(text: String?, option: String, most: Int)] {

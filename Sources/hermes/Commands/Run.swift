@@ -79,6 +79,13 @@ struct Run: ParsableCommand {
             throw ValidationError("--grant is 1 to 1024 frames; without it about 20 ms of them are granted at once")
         }
         if frames != nil && endTime != nil { throw ValidationError("give --frames or --end-time, not both") }
+        for (option, path) in [("--record", record), ("--trace", trace), ("--summary", summary)] where path == "" {
+            throw ValidationError("\(option) takes a file's name")
+        }
+        for (option, path) in [("--record", record), ("--trace", trace)] where path == "-" {
+            throw ValidationError(
+                "\(option) takes a file's name; /dev/stdout for standard output, ./- for a file named -")
+        }
         for text in overrides where Assignment(text) == nil {
             throw ValidationError("--set takes MODULE.SIGNAL=VALUE, not '\(text)'")
         }
@@ -149,10 +156,10 @@ struct Run: ParsableCommand {
             "\(run.name): \(run.outcome.rawValue), \(run.frames) frames, \(SignalValue.text(run.time)) s simulated in "
                 + "\(decimals(run.wall_s, 3)) s"
                 + (run.realtime_factor.map { " (\(decimals($0, 1))x real time)" } ?? ""))
-        if run.overruns > 0 { console.note("\(run.overruns) frames ended after their deadline") }
+        if run.overruns > 0 { console.note(Self.late(run.overruns)) }
         if let realtime = run.realtime, realtime.overruns_in_grace > 0 {
             console.note(
-                "\(realtime.overruns_in_grace) frames ended after their deadline in the grace of "
+                "\(Self.late(realtime.overruns_in_grace)) in the grace of "
                     + "\(SignalValue.text(realtime.grace_s)) s at the start"
             )
         }
@@ -169,6 +176,10 @@ struct Run: ParsableCommand {
         case .interrupted: throw ExitCode(130)
         case .failed: throw ExitCode(2)
         }
+    }
+
+    private static func late(_ frames: some BinaryInteger) -> String {
+        frames == 1 ? "1 frame ended after its deadline" : "\(frames) frames ended after their deadlines"
     }
 
     private func write(_ run: RunSummary, to path: String, _ console: Console) throws {

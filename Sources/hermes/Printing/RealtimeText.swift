@@ -32,9 +32,7 @@ enum RealtimeText {
     static func refusals(_ report: RealtimeReport) -> [String] {
         var lines: [(host: String, text: String, who: [String])] = []
         for thread in report.threads {
-            let name =
-                thread.module.map { "module \($0)" }
-                ?? (thread.role == "frames" ? "the frames' thread" : "a thread for messages")
+            let name = thread.name
             for text in thread.refused {
                 if let same = lines.firstIndex(where: { $0.host == thread.host && $0.text == text }) {
                     lines[same].who.append(name)

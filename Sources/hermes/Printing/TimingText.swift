@@ -14,14 +14,15 @@ enum TimingText {
                 "a frame took p50 \(SignalValue.text(frame.p50)) us, p99 \(SignalValue.text(frame.p99)) us, "
                     + "max \(SignalValue.text(frame.max)) us; p50 of its parts: " + parts.joined(separator: ", "))
         }
-        if let worst = timing.worst_frame { lines.append(text(worst)) }
+        if let worst = timing.worst_frame { lines.append(text(worst, isOfOneHost: timing.network != nil)) }
         if !timing.missing_hosts.isEmpty {
             lines.append("not told of where its time went: host \(timing.missing_hosts.joined(separator: ", "))")
         }
         return lines
     }
 
-    private static func text(_ worst: RunTiming.WorstFrame) -> String {
+    /// - Parameter isOfOneHost: over several hosts each has its own time for a frame, which `frame` is not the maximum of.
+    private static func text(_ worst: RunTiming.WorstFrame, isOfOneHost: Bool) -> String {
         let place = worst.module.map { "module \($0) on host \(worst.host)" } ?? "host \(worst.host)"
         let cause =
             switch worst.part {
@@ -31,7 +32,8 @@ enum TimingText {
             case .coordinator: "the coordinator itself"
             }
         let epoch = worst.epoch > 0 ? " of epoch \(worst.epoch)" : ""
+        let longest = isOfOneHost && worst.part != .coordinator ? "the longest on one host" : "the longest"
         return
-            "the longest was frame \(worst.frame)\(epoch), \(SignalValue.text(worst.time_us)) us, most of it \(cause)"
+            "\(longest) was frame \(worst.frame)\(epoch), \(SignalValue.text(worst.time_us)) us, most of it \(cause)"
     }
 }

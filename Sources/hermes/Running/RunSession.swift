@@ -41,7 +41,11 @@ struct RunSession {
         console.writeInBackground(signals: signals)
         let console = console
         let protection = RecordingProtection()
-        let recorder = recording.map { path in CSVRecorder(path: path) { protection.node?.protectRecording($0) } }
+        let recorder = recording.map { path in
+            CSVRecorder(
+                path: path, onLoss: { console.warning("\($0); the run goes on without it") },
+                onFile: { protection.node?.protectRecording($0) })
+        }
         let digest = wantsDigest ? FrameDigest() : nil
         let lastValues = printed.isEmpty ? nil : LastValues(names: printed)
         let own: [(any FrameObserver)?] = [recorder, digest, lastValues]
