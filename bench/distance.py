@@ -3,7 +3,8 @@
 
 The second host dials the first one at its `mirror:` address, where bench/delay.c listens; the coordinator is near to
 both. A cycle of hosts costs at least one way a frame: each needs what the other one made of the frame before. Hosts that
-only feed others lose nothing.
+only feed others lose nothing: they are held against themselves over the same relay with no delay to speak of, for the
+relay takes its share of the processors.
 
 A node also listens at its own `mirror:` address if its machine has it, so the address must be another machine's: all of
 this runs in a network namespace of its own, with the delay in a second one. For that the program is run once more:
@@ -22,8 +23,8 @@ from processes import Failed, compile_c, end_with_parent, run_checked
 from two_nodes import compile_tcp_floor, rate, run_tcp_floor
 
 ROOT = Path(__file__).resolve().parent.parent
-NEAR, FAR = "10.71.9.1", "10.71.9.2"
-DELAY_US = 5000
+NEAR, FAR, BESIDE = "10.71.9.1", "10.71.9.2", "10.71.10.2"
+DELAY_US, NO_DELAY_US = 5000, 1
 
 
 def bench_distance(bench):
@@ -39,17 +40,18 @@ def bench_distance(bench):
     bench.add("2 nodes 5 ms apart, a cycle", "us", [DELAY_US] * len(cycle["hermes"]), cycle["hermes"], 1.1, floor_name="one way")
     bench.add("  the same beside a TCP swap", "us", cycle["tcp"], cycle["hermes"], None, floor_name="bare TCP swap as far")
     bench.add("2 nodes 5 ms apart, one feeds the other", "f/s", forward["near"], forward["far"], 0.95, least=True,
-              floor_name="itself, side by side")
+              floor_name="itself, 1 us apart")
 
 
 # ---- Within the namespace.
 
 
 class Distance:
-    """bench/delay.c on a machine of its own, FAR, before the ports of a node at NEAR."""
+    """bench/delay.c on a machine of its own, at `address`, before the ports of a node at NEAR."""
 
-    def __init__(self, folder, port):
-        self.words = [str(folder / "delay"), str(DELAY_US), FAR, NEAR, f"{port}-{port + PORTS_EACH - 1}"]
+    def __init__(self, folder, port, address, delay_us):
+        self.words = [str(folder / "delay"), str(delay_us), address, NEAR, f"{port}-{port + PORTS_EACH - 1}"]
+        self.address = address
         self.process = None
 
     def __enter__(self):
@@ -58,10 +60,12 @@ class Distance:
         try:
             self.expect(b"here\n")
             pid = str(self.process.pid)
-            run_checked(["ip", "link", "add", "near", "type", "veth", "peer", "name", "far", "netns", pid])
-            run_checked(["ip", "address", "add", f"{NEAR}/24", "dev", "near"])
-            run_checked(["ip", "link", "set", "near", "up"])
-            for words in (["address", "add", f"{FAR}/24", "dev", "far"], ["link", "set", "far", "up"]):
+            link, here = f"to{pid}", self.address.rsplit(".", 1)[0] + ".1"
+            run_checked(["ip", "link", "add", link, "type", "veth", "peer", "name", "far", "netns", pid])
+            run_checked(["ip", "address", "add", f"{here}/24", "dev", link])
+            run_checked(["ip", "link", "set", link, "up"])
+            for words in (["address", "add", f"{self.address}/24", "dev", "far"], ["link", "set", "far", "up"],
+                          ["route", "add", "default", "via", here]):
                 run_checked(["nsenter", f"--net=/proc/{pid}/ns/net", "ip", *words])
             return self
         except BaseException:
@@ -86,10 +90,12 @@ class Distance:
 def measure(hermes, folder, rounds, seconds, execution):
     run_checked(["ip", "link", "set", "lo", "up"])
     first_port = 21000  # nobody else is in this namespace
-    with Distance(folder, first_port) as distance, Nodes(hermes, folder, 2, execution, NEAR) as nodes:
+    with (Distance(folder, first_port, FAR, DELAY_US) as distance, Distance(folder, first_port, BESIDE, NO_DELAY_US) as beside,
+          Nodes(hermes, folder, 2, execution, NEAR) as nodes):
         if nodes.ports[0] != first_port:
             raise Failed(f"the first node got port {nodes.ports[0]}, and not {first_port}")
         distance.listen()
+        beside.listen()
         return {"cycle": cycle(hermes, nodes, folder / "tcp_floor", rounds, seconds),
                 "forward": forward(hermes, nodes, rounds, seconds)}
 
@@ -109,7 +115,7 @@ def cycle(hermes, nodes, tcp, rounds, seconds):
 
 def forward(hermes, nodes, rounds, seconds):
     """Frames a second."""
-    near, far = (Ring(hermes, nodes, 2, 1, closed=False, mirror=mirror) for mirror in (None, f"tcp://{FAR}"))
+    near, far = (Ring(hermes, nodes, 2, 1, closed=False, mirror=f"tcp://{mirror}") for mirror in (BESIDE, FAR))
     for ring in (near, far):
         ring.check(300)
     # Many: the way that the first frames take, granted a few at a time, is none of the rate's business.
