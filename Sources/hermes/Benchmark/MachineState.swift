@@ -9,8 +9,8 @@ struct MachineState: Sendable {
     /// Processes that wanted a core, over the last minute before the benchmark.
     var load = Self.loadAverage
 
-    /// Others take a core's half and more.
-    var isBusy: Bool { load > 0.5 }
+    /// Others want a quarter of its cores and more.
+    var isBusy: Bool { load > max(0.5, Double(cores) / 4) }
 
     static var architecture: String { ThisMachine.machine.architecture }
 
