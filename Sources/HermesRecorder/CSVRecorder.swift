@@ -96,7 +96,12 @@ public final class CSVRecorder: FrameObserver, @unchecked Sendable {
     public func modeChanged(isRealtime: Bool) { self.isRealtime = isRealtime }
 
     public func finish() throws {
-        try closePart()
+        do {
+            try closePart()
+        } catch {
+            // What came first is what was said.
+            throw ended ?? error
+        }
         if let ended { throw ended }
     }
 
