@@ -163,14 +163,10 @@ extension Fleet {
     func meetStreams(_ wanted: [SetUp.Stream]) throws {
         let streams = MirrorStreams(run: run, index: 0, participants: directory.count, alarm: alarm)
         self.streams = streams
-        let peers = wanted.map {
-            StreamPeer(
-                index: $0.index, endpoint: $0.endpoint, path: $0.path, sendKey: $0.sendKey, receiveKey: $0.receiveKey)
-        }
         let meeting = StreamMeeting(
             run: run, index: 0, token: token, alarm: alarm, refused: { _ in })
         let missing = try linked(0) {
-            try meeting.meet(peers, through: StreamDoor(), into: streams, until: deadline(after: 8))
+            try meeting.meet(wanted, through: StreamDoor(), into: streams, until: deadline(after: 8))
         }
         guard let host = missing.first, let stream = wanted.first(where: { $0.index == host }) else { return }
         // What the host itself has to say comes first.

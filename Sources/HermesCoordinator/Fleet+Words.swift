@@ -7,15 +7,9 @@ import Synchronization
 
 // What is said to hosts and heard of them, and who is to blame when somebody fails.
 extension Fleet {
-    func say<Body: Codable>(_ what: String, _ body: Body, to host: Int, urgent: Bool = false) throws {
+    func say<Body: Codable>(_ what: String, _ body: Body, to host: Int) throws {
         let message = try ControlMessage(what, id: number, body)
-        try linked(host) { try link!.send(message, to: host, epoch: desk.epoch, urgent: urgent) }
-    }
-
-    /// Asks every host the same and waits until all have said ok.
-    func askAll<Body: Codable>(_ what: String, _ body: (Int) -> Body) throws {
-        for host in 1..<directory.count { try say(what, body(host), to: host) }
-        try awaitAll("ok") { _, _ in }
+        try linked(host) { try link!.send(message, to: host, epoch: desk.epoch) }
     }
 
     func awaitAll(_ what: String, _ take: (Int, ControlMessage) throws -> Void) throws {
@@ -32,7 +26,7 @@ extension Fleet {
             if message.say == what {
                 if owed.remove(host) != nil { try take(host, message) }
             } else {
-                try hear(header, payload, from: host)
+                try hear(unawaited: message, from: host)
             }
         }
         number += 1
@@ -79,8 +73,7 @@ extension Fleet {
 
     /// True for a word that says what `on_module_error` did on a host, ahead of the done of that frame, or, ahead of its last
     /// word, where its time went.
-    func take(note payload: UnsafeRawBufferPointer) -> Bool {
-        guard let message = ControlMessage(payload) else { return false }
+    func take(note message: ControlMessage) -> Bool {
         if message.say == "times" {
             if let times = message.body(HostTimes.self) { told.append(times) }
             return true
@@ -98,19 +91,17 @@ extension Fleet {
     }
 
     /// A word nobody waited for: what fired on a host, or that it failed.
-    func hear(_ header: FrameHeader, _ payload: UnsafeRawBufferPointer, from host: Int) throws {
-        if !hasStaged, let message = ControlMessage(payload), message.say == "applied" {
-            applied[host] = message.body(RealtimeReport.self)
-        }
-        guard header.kind == .control, let failure = failure(in: payload, from: host) else { return }
+    func hear(unawaited message: ControlMessage, from host: Int) throws {
+        if !hasStaged, message.say == "applied" { applied[host] = message.body(RealtimeReport.self) }
+        guard let failure = failure(in: message, from: host) else { return }
         throw failure.code == .lost && failure.peer != nil ? try rootOf(failure) : failure
     }
 
     /// What a host says that has failed; nil for any other word.
-    func failure(in payload: UnsafeRawBufferPointer, from host: Int) -> RunFailure? {
-        guard !take(note: payload), let message = ControlMessage(payload), message.say == "failed",
-            var failure = message.body(RunFailure.self)
-        else { return nil }
+    func failure(in message: ControlMessage, from host: Int) -> RunFailure? {
+        guard !take(note: message), message.say == "failed", var failure = message.body(RunFailure.self) else {
+            return nil
+        }
         failure.host = failure.host ?? directory.name(host)
         openHosts.remove(host)
         if let index = simulation.modules.firstIndex(where: { $0.name == failure.module }) {
@@ -162,7 +153,7 @@ extension Fleet {
             guard let word = try link?.nextWord(until: monotonicNow() + 5_000_000, heedsAlarm: false) else { continue }
             if word.header.kind == .done {
                 try take(word)
-            } else if let failure = failure(in: word.payload, from: word.peer) {
+            } else if let message = ControlMessage(word.payload), let failure = failure(in: message, from: word.peer) {
                 guard failure.code == .lost, failure.peer != nil else { return failure }
                 reports.append(failure)
             }

@@ -180,7 +180,10 @@ public final class Fleet: NodeSession, @unchecked Sendable {
     /// Values of the frames that a host has completed; any other word says that it failed.
     func take(_ word: (peer: Int, header: FrameHeader, payload: UnsafeRawBufferPointer)) throws {
         let (host, header, values) = word
-        guard header.kind == .done else { return try hear(header, values, from: host) }
+        guard header.kind == .done else {
+            if header.kind == .control, let message = ControlMessage(values) { try hear(unawaited: message, from: host) }
+            return
+        }
         guard header.epoch == desk.epoch else { return }
         let count = Int(header.count), first = header.frame &+ 1 &- UInt64(count)
         // One that completed none of a run says so with the frame before it.
@@ -224,9 +227,10 @@ public final class Fleet: NodeSession, @unchecked Sendable {
             }
             if word.header.kind == .done {
                 try? take(word)
-            } else if take(note: word.payload) {
                 continue
-            } else if let message = ControlMessage(word.payload), message.say == "failed" || message.say == "ok" {
+            }
+            guard let message = ControlMessage(word.payload), !take(note: message) else { continue }
+            if message.say == "failed" || message.say == "ok" {
                 waited.remove(word.peer)
                 openHosts.remove(word.peer)
             }

@@ -429,11 +429,7 @@ final class RunService: @unchecked Sendable {
     private func meetStreams(_ wanted: [SetUp.Stream]?, until limit: UInt64) throws {
         guard let wanted else { return door.close() }
         let open = order.open
-        let peers = wanted.map {
-            StreamPeer(
-                index: $0.index, endpoint: $0.endpoint, path: $0.path, sendKey: $0.sendKey, receiveKey: $0.receiveKey)
-        }
-        guard peers.allSatisfy({ hostNames.indices.contains($0.index) && $0.index != open.index && $0.isSound }) else {
+        guard wanted.allSatisfy({ hostNames.indices.contains($0.index) && $0.index != open.index && $0.isSound }) else {
             throw RunFailure(.protocolError, cause: "was told of mirror streams that can't be")
         }
         let streams = MirrorStreams(run: open.run, index: open.index, participants: open.participants, alarm: alarm)
@@ -442,7 +438,7 @@ final class RunService: @unchecked Sendable {
         let meeting = StreamMeeting(
             run: open.run, index: open.index, token: open.security.token, alarm: alarm,
             refused: { Self.tell(refused: $0, callers, channel, open) })
-        let missing = try meeting.meet(peers, through: door, into: streams, until: limit)
+        let missing = try meeting.meet(wanted, through: door, into: streams, until: limit)
         guard missing.isEmpty else {
             let pairs = wanted.filter { missing.contains($0.index) }.map { peer in
                 let host = hostNames[peer.index] == "desk" ? "the desk" : "host \(hostNames[peer.index])"

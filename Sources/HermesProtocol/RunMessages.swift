@@ -24,7 +24,7 @@ public struct SetUp: Codable, Sendable {
         /// Where to dial it, and a socket file to try first; both nil for one that dials.
         public var endpoint: String?
         public var path: String?
-        /// Keys of the two directions, 64 hexadecimal digits each; nil where the run has no keys.
+        /// Keys of the two directions, 64 hexadecimal digits each; nil where the run has no keys and streams are plain.
         public var sendKey: String?
         public var receiveKey: String?
 

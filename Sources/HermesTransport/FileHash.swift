@@ -15,8 +15,7 @@ public struct FileHash: Sendable {
     public mutating func finish() -> String {
         var bytes = [UInt8](repeating: 0, count: 32)
         crypto_hash_sha256_final(&state, &bytes)
-        let digits = Array("0123456789abcdef".utf8)
-        return String(decoding: bytes.flatMap { [digits[Int($0 >> 4)], digits[Int($0 & 15)]] }, as: UTF8.self)
+        return Hexadecimal.text(bytes)
     }
 
     /// Of an open file, from its beginning; nil, with errno, when it can't be read.

@@ -23,7 +23,7 @@ enum Way: String, CaseIterable, Sendable {
 /// Hosts of one run in this process, each with a door, an alarm and streams to all others. The later of two dials.
 final class Mesh: @unchecked Sendable {
     let alarms: [Alarm], doors: [StreamDoor], streams: [MirrorStreams]
-    var peers: [[StreamPeer]]
+    var peers: [[SetUp.Stream]]
     /// Addresses of those who came and were no peers.
     let refused = Mutex<[String]>([])
     private let folder: String
@@ -45,11 +45,11 @@ final class Mesh: @unchecked Sendable {
             for earlier in 0..<later {
                 let keys = way == .plain ? nil : (StreamKey.generate(), StreamKey.generate())
                 peers[later].append(
-                    StreamPeer(
+                    SetUp.Stream(
                         index: earlier, endpoint: "tcp://127.0.0.1:\(doors[earlier].port!)", path: doors[earlier].path,
                         sendKey: keys?.0, receiveKey: keys?.1))
                 peers[earlier].append(
-                    StreamPeer(index: later, endpoint: nil, path: nil, sendKey: keys?.1, receiveKey: keys?.0))
+                    SetUp.Stream(index: later, endpoint: nil, path: nil, sendKey: keys?.1, receiveKey: keys?.0))
             }
         }
     }

@@ -1,3 +1,4 @@
+import HermesProtocol
 import Testing
 
 @testable import HermesTransport
@@ -69,8 +70,8 @@ import Testing
         #expect(StreamKey.bytes(String(key.dropLast())) == nil && StreamKey.bytes(key + "0") == nil)
         #expect(StreamKey.bytes(String(key.dropLast()) + "g") == nil)
         #expect(StreamKey.bytes(String(repeating: "\u{e9}", count: 32)) == nil && StreamKey.bytes("") == nil)
-        func peer(_ send: String?, _ receive: String?) -> StreamPeer {
-            StreamPeer(index: 1, endpoint: nil, path: nil, sendKey: send, receiveKey: receive)
+        func peer(_ send: String?, _ receive: String?) -> SetUp.Stream {
+            SetUp.Stream(index: 1, endpoint: nil, path: nil, sendKey: send, receiveKey: receive)
         }
         #expect(peer(nil, nil).isSound && peer(key, key).isSound)
         #expect(!peer(key, nil).isSound && !peer(nil, key).isSound && !peer(key, "0").isSound)

@@ -18,7 +18,7 @@ public final class MirrorStreams: MirrorLink {
     private var streams: [MirrorStream?]
     /// Shut down by an alarm, from whichever thread raises it.
     private let descriptors = Descriptors()
-    private var polled: [pollfd]
+    private var polled: [pollfd] = []
     private var polledPeers: [Int] = []
     /// Bytes that the kernel holds of any connection for somebody who does not read.
     private static let kernelHolds = 32 << 10
@@ -40,7 +40,6 @@ public final class MirrorStreams: MirrorLink {
         self.index = index
         self.alarm = alarm
         streams = Array(repeating: nil, count: participants)
-        polled = []
         alarm.onRaise { [descriptors] in descriptors.shutDown() }
     }
 
@@ -78,9 +77,8 @@ public final class MirrorStreams: MirrorLink {
                 }
             }
             let out = sizes(share.sends), into = sizes(share.receives)
-            let records = out.joined().map { $0 } + into.joined().map { $0 }
             guard let stream else {
-                if records.isEmpty { continue }
+                if out.joined().isEmpty && into.joined().isEmpty { continue }
                 throw .protocolError(peer: peer, cause: "has mirrors and no stream for them")
             }
             let incoming = into.joined().reduce(0, +)

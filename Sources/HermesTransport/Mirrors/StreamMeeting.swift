@@ -1,26 +1,7 @@
 import Glibc
 import HermesProtocol
 
-/// Another host of the run, to meet over a mirror stream.
-public struct StreamPeer: Sendable {
-    /// In the plan.
-    public var index: Int
-    /// Where to dial it, `tcp://HOST:PORT`; nil for one that dials.
-    public var endpoint: String?
-    /// A socket file of a peer on this machine, tried first.
-    public var path: String?
-    /// Keys of the two directions, `StreamKey`; nil where streams are plain.
-    public var sendKey: String?
-    public var receiveKey: String?
-
-    public init(index: Int, endpoint: String?, path: String?, sendKey: String?, receiveKey: String?) {
-        self.index = index
-        self.endpoint = endpoint
-        self.path = path
-        self.sendKey = sendKey
-        self.receiveKey = receiveKey
-    }
-
+extension SetUp.Stream {
     var isDialled: Bool { endpoint != nil || path != nil }
     /// False for keys that are none, or only one of two.
     public var isSound: Bool {
@@ -52,14 +33,14 @@ public final class StreamMeeting {
     private final class Guest {
         let descriptor: Int32
         /// Whom it was dialled for.
-        let dialled: StreamPeer?
+        let dialled: SetUp.Stream?
         let isLocal: Bool
         var deadline: UInt64
         var isConnected: Bool
         var heard: [UInt8] = []
         var sealing: StreamSeal?
 
-        init(_ descriptor: Int32, dialled: StreamPeer?, isLocal: Bool, isConnected: Bool, seconds: Double) {
+        init(_ descriptor: Int32, dialled: SetUp.Stream?, isLocal: Bool, isConnected: Bool, seconds: Double) {
             self.descriptor = descriptor
             self.dialled = dialled
             self.isLocal = isLocal
@@ -86,7 +67,7 @@ public final class StreamMeeting {
     /// - Parameter deadline: CLOCK_MONOTONIC nanoseconds.
     /// - Returns: those that were not met by then.
     public func meet(
-        _ peers: [StreamPeer], through door: StreamDoor, into streams: MirrorStreams, until deadline: UInt64
+        _ peers: [SetUp.Stream], through door: StreamDoor, into streams: MirrorStreams, until deadline: UInt64
     ) throws(LinkFault) -> [Int] {
         defer {
             guests.forEach { Glibc.close($0.descriptor) }
@@ -121,7 +102,7 @@ public final class StreamMeeting {
         }
     }
 
-    private func addresses(of peer: StreamPeer) -> [StreamAddress] {
+    private func addresses(of peer: SetUp.Stream) -> [StreamAddress] {
         [peer.path.flatMap { StreamAddress(path: $0) }, peer.endpoint.flatMap { try? StreamAddress(endpoint: $0) }]
             .compactMap { $0 }
     }
@@ -162,7 +143,7 @@ public final class StreamMeeting {
     }
 
     /// Takes what a guest has said; false when it is none any more, be it met or sent away.
-    private func hear(_ guest: Guest, _ peers: [StreamPeer], _ streams: MirrorStreams) -> Bool {
+    private func hear(_ guest: Guest, _ peers: [SetUp.Stream], _ streams: MirrorStreams) -> Bool {
         func sendAway() -> Bool {
             if guest.dialled == nil { refused(Self.address(of: guest.descriptor)) }
             Glibc.close(guest.descriptor)
@@ -212,7 +193,7 @@ public final class StreamMeeting {
         return code == 0 ? .made : .failed
     }
 
-    private func say(hello guest: Guest, to peer: StreamPeer) -> Bool {
+    private func say(hello guest: Guest, to peer: SetUp.Stream) -> Bool {
         let hello = StreamHello(run: run, from: index, to: peer.index)
         let bytes: [UInt8]
         if !guest.isLocal, let key = peer.sendKey.flatMap(StreamKey.bytes) {

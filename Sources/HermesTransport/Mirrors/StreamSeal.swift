@@ -74,15 +74,8 @@ final class StreamSeal {
 
 /// A key of one direction of one stream of one run, as messages carry it: 64 hexadecimal digits.
 public enum StreamKey {
-    public static func generate() -> String {
-        let digits = Array("0123456789abcdef")
-        return String(StreamSeal.makeKey().flatMap { [digits[Int($0 >> 4)], digits[Int($0 & 15)]] })
-    }
+    public static func generate() -> String { Hexadecimal.text(StreamSeal.makeKey()) }
 
     /// The bytes, nil for what is no key.
-    static func bytes(_ text: String) -> [UInt8]? {
-        let digits = text.utf8.compactMap { Character(UnicodeScalar($0)).hexDigitValue }
-        guard digits.count == 2 * StreamSeal.keySize, text.utf8.count == digits.count else { return nil }
-        return stride(from: 0, to: digits.count, by: 2).map { UInt8(digits[$0] << 4 | digits[$0 + 1]) }
-    }
+    static func bytes(_ text: String) -> [UInt8]? { Hexadecimal.bytes(text, count: StreamSeal.keySize) }
 }
