@@ -73,6 +73,10 @@ static void make_safe(hil_cause cause, uint64_t now) {
   else say("safe: told so, at %.1f rad/s", device.speed);
 }
 
+static void watch(uint64_t now) {
+  if (device.driven && now > device.taken_ns + device.watchdog_ns) make_safe(HIL_WATCHDOG, now);
+}
+
 /* Commands of one session at a time, each newer than the one before, none that lay about somewhere. A session that
  * ended with a SAFE is over: a command of it that comes late must not drive the motor again. */
 static bool obey(const hil_message *message, const struct sockaddr_in *from, uint64_t now) {
@@ -107,10 +111,14 @@ static void tell(int socket_, const struct sockaddr_in *to, uint32_t sequence) {
   hil_send(socket_, to, &state);
 }
 
-static void listen_to_all(int socket_, uint64_t now) {
+/* The clock is read for each datagram, and the watchdog looks first: the device may have been frozen anywhere, also
+ * between two of them. */
+static void listen_to_all(int socket_) {
   struct sockaddr_in from;
   hil_message message;
   for (int i = 0; i < MOST_AT_ONCE && hil_receive(socket_, &from, &message); i++) {
+    const uint64_t now = hil_now_ns();
+    watch(now);
     bool taken = false;
     switch (message.kind) {
     case HIL_COMMAND: taken = obey(&message, &from, now); break;
@@ -132,9 +140,9 @@ static void listen_to_all(int socket_, uint64_t now) {
 
 /* The watchdog comes first: a device that was itself frozen is safe before it looks at anything else. */
 static void tick(int socket_) {
+  watch(hil_now_ns());
+  listen_to_all(socket_);
   const uint64_t now = hil_now_ns();
-  if (device.driven && now > device.taken_ns + device.watchdog_ns) make_safe(HIL_WATCHDOG, now);
-  listen_to_all(socket_, now);
 
   /* The exact way of a first-order lag, right for any length of a tick. */
   const double seconds = (double)(now - device.ticked_ns) / 1e9;
