@@ -34,7 +34,7 @@ def bench_realtime(bench, seconds, rounds, config):
         late.append(watch.summary["timing"]["wake_up"]["p99"])
         drift.append(beyond_plan_ms(watch.summary))
     bench.add("1 kHz, share of a core for hermes", "%", floor_share, share, 5.0, by="value", floor_name="the same in bare C")
-    bench.add("1 kHz, lateness p99", "us", floor_late, late, 200.0, by="value", floor_name="the same in bare C",
+    bench.add("1 kHz, wake-up p99", "us", floor_late, late, 200.0, by="value", floor_name="the same in bare C",
               gated=False, note="the bar is for an idle machine")
     bench.add(f"1 kHz, wall time over {seconds:g} s beyond plan", "ms", [], drift, 5.0, by="value",
               note="one last frame, not a drift, when it stays the same for any length")
@@ -77,7 +77,7 @@ def pace_lines(bench, nodes, seconds, rounds):
         own.append(watch.shares["hermes"] * 100)
         theirs.append(max(share for name, share in watch.shares.items() if name != "hermes") * 100)
         drift.append(beyond_plan_ms(watch.summary))
-    bench.add("2 nodes at 1 kHz, lateness p99", "us", floor_late, late, 1.3, floor_name="cyclictest, 1000 us", gated=False)
+    bench.add("2 nodes at 1 kHz, wake-up p99", "us", floor_late, late, 1.3, floor_name="cyclictest, 1000 us", gated=False)
     bench.add("  share of a core for hermes", "%", [], own, 5.0, by="value")
     bench.add("  share of a core for a node's run", "%", [], theirs, 5.0, by="value", note="the worse of the two")
     bench.add(f"  wall time over {seconds:g} s beyond plan", "ms", [], drift, 5.0, by="value",
@@ -93,7 +93,7 @@ def recording_lines(bench, nodes, seconds, rounds):
         floor_late.append(watch_ring(ring, seconds).summary["lateness_us"]["p99"])
         late.append(watch_ring(ring, seconds, "--record", file).summary["lateness_us"]["p99"])
         file.unlink()
-    bench.add("  lateness p99, 100 signals recorded", "us", floor_late, late, 1.3, floor_name="itself, nothing recorded",
+    bench.add("  wake-up p99, 100 signals recorded", "us", floor_late, late, 1.3, floor_name="itself, nothing recorded",
               gated=False)
 
 

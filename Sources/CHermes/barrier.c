@@ -103,9 +103,8 @@ void hermes_barrier_begin(hermes_view *view, uint64_t frame) {
 void hermes_barrier_permit_spin(hermes_view *view, uint32_t threads) {
   /* About what a sleep and a wake-up cost. */
   enum { SPIN_NS = 20000 };
+  /* On a machine with more CPUs than the set holds nobody spins: the kernel does not tell. */
   cpu_set_t cpus;
-  CPU_ZERO(&cpus);
-  /* A machine with more CPUs than the set holds has enough of them, and is not asked twice. */
   int known = sched_getaffinity(0, sizeof cpus, &cpus) == 0;
   hermes_store(&view->control->spin_ns, known && (uint32_t)CPU_COUNT(&cpus) >= threads ? SPIN_NS : 0);
 }

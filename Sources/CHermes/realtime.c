@@ -1,5 +1,6 @@
 #include "platform.h"
 
+#include "edge.h"
 #include "realtime.h"
 
 #include <ctype.h>
@@ -96,7 +97,7 @@ void hermes_realtime_apply(const hermes_realtime_wish *wish, hermes_realtime_fou
   memset(found, 0, sizeof *found);
   found->thread = (uint32_t)gettid();
   if (wish->lock_memory) found->memory_error = lock_memory();
-  prctl(PR_SET_TIMERSLACK, 1ul, 0ul, 0ul, 0ul);
+  hermes_thread_wakes_precisely();
   apply_to_thread(0, wish, found);
   int slack = prctl(PR_GET_TIMERSLACK, 0ul, 0ul, 0ul, 0ul);
   found->timer_slack_ns = slack > 0 ? (uint64_t)slack : 0;

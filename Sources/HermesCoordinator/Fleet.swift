@@ -181,7 +181,9 @@ public final class Fleet: NodeSession, @unchecked Sendable {
     func take(_ word: (peer: Int, header: FrameHeader, payload: UnsafeRawBufferPointer)) throws {
         let (host, header, values) = word
         guard header.kind == .done else {
-            if header.kind == .control, let message = ControlMessage(values) { try hear(unawaited: message, from: host) }
+            if header.kind == .control, let message = ControlMessage(values) {
+                try hear(unawaited: message, from: host)
+            }
             return
         }
         guard header.epoch == desk.epoch else { return }

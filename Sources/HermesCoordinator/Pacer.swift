@@ -20,13 +20,15 @@ struct Pacer {
     private var leftOut: UInt64 = 0
     /// When the first frame of all was due.
     private var firstStart: UInt64?
-    /// How late frames began, nanoseconds; up to 100 s.
+    /// What the histograms take, nanoseconds; later counts as that.
+    private static let latest: UInt64 = 100_000_000_000
+    /// How late frames began, nanoseconds.
     private(set) var lateness = Histogram<UInt64>(
-        highestTrackableValue: 100_000_000_000, numberOfSignificantValueDigits: .three)
+        highestTrackableValue: Self.latest, numberOfSignificantValueDigits: .three)
     /// How late the thread that slept until a frame's start woke up, nanoseconds: the system's part of the lateness, without
     /// what a frame before has taken too long.
     private(set) var wakeUps = Histogram<UInt64>(
-        highestTrackableValue: 100_000_000_000, numberOfSignificantValueDigits: .three)
+        highestTrackableValue: Self.latest, numberOfSignificantValueDigits: .three)
     /// Frames that ended after their deadline, save those that did so in the grace.
     private(set) var overruns: UInt64 = 0
     /// Those.
@@ -78,7 +80,7 @@ struct Pacer {
     mutating func due(_ frame: UInt64, now: UInt64) -> UInt64 {
         let start = start(of: frame)
         guard policy == .skip, now > start, now > self.start(of: frame + 1) else { return start }
-        lateness.record(min(now - start, 100_000_000_000))
+        lateness.record(min(now - start, Self.latest))
         count(now)
         leaveOut(before: frame, now: now)
         return self.start(of: frame)
@@ -88,8 +90,8 @@ struct Pacer {
     mutating func began(_ frame: UInt64, now: UInt64, hasSlept: Bool = false) {
         let start = start(of: frame)
         let lag = now > start ? now - start : 0
-        lateness.record(min(lag, 100_000_000_000))
-        if hasSlept { wakeUps.record(min(lag, 100_000_000_000)) }
+        lateness.record(min(lag, Self.latest))
+        if hasSlept { wakeUps.record(min(lag, Self.latest)) }
         guard effectivePolicy(now) == .catchUp, lag > Self.longestLag, now > self.start(of: frame + 1) else { return }
         count(now)
         resynchronised += 1

@@ -160,10 +160,6 @@ enum RealtimeCautions {
 
     /// Microseconds that realtime threads may take of each second; nil where the kernel does not say.
     private static var throttle: Int? {
-        guard let file = fopen("/proc/sys/kernel/sched_rt_runtime_us", "re") else { return nil }
-        defer { fclose(file) }
-        var room = [CChar](repeating: 0, count: 32)
-        guard fgets(&room, Int32(room.count), file) != nil else { return nil }
-        return Int(atol(room))
+        firstLine(of: "/proc/sys/kernel/sched_rt_runtime_us").flatMap { Int($0) }
     }
 }

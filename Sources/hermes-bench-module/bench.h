@@ -19,7 +19,7 @@ typedef struct bench_times {
 
 uint64_t bench_now(void); /* nanoseconds */
 void bench_add(bench_times *times, uint64_t nanoseconds);
-/* In order to make those percentiles of 0 to 1 that nobody measured: 0. */
+/* What `share` of all, 0 to 1, did not pass; 0 for nothing. */
 uint64_t bench_percentile(const bench_times *times, double share);
 
 /* Times of a loop that goes once around for each frame: from one visit to the next, those of the warm-up aside. */
@@ -47,9 +47,9 @@ bench_usage bench_usage_of_children(void); /* those that have ended and were wai
 
 /* ---- The line that says what came of it. -------------------------------------------------------------------------------- */
 
-/* "hermes-bench times count=N mean_ns=N p50_ns=N p99_ns=N p999_ns=N max_ns=N": of frames. */
+/* "hermes-bench WHAT count=N mean_ns=N p50_ns=N p99_ns=N p999_ns=N max_ns=N": of frames. */
 void bench_report_times(const char *what, const bench_times *times);
-/* "hermes-bench usage KIND cpu_ns=N switches=N frames=N": of a kind of process, all of it together. */
+/* "hermes-bench usage-KIND cpu_ns=N switches=N frames=N": of a kind of process, all of it together. */
 void bench_report_usage(const char *kind, bench_usage begin, bench_usage end, long frames);
 
 /* ---- What can be measured. ---------------------------------------------------------------------------------------------- */

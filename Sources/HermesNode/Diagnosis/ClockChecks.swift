@@ -55,8 +55,9 @@ enum ClockChecks {
     }
 }
 
-private func firstLine(of path: String) -> String? {
-    guard let file = fopen(path, "r") else { return nil }
+/// Without its end; nil when there is none.
+func firstLine(of path: String) -> String? {
+    guard let file = fopen(path, "re") else { return nil }
     defer { fclose(file) }
     var room = [CChar](repeating: 0, count: 512)
     guard fgets(&room, Int32(room.count), file) != nil else { return nil }

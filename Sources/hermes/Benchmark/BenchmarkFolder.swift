@@ -48,7 +48,7 @@ final class BenchmarkFolder {
     /// - Throws: `RunFailure`.
     func write(_ text: String, to name: String) throws -> String {
         let file = "\(path)/\(name)"
-        try writeText(text, to: file)
+        try OutputFile.write(text, to: file)
         return file
     }
 
@@ -67,16 +67,5 @@ final class BenchmarkFolder {
             throw RunFailure(.resource, cause: "can't copy \(program) to \(root): \(String(cString: strerror(errno)))")
         }
         return root
-    }
-}
-
-/// - Throws: `RunFailure` when the file can't be written.
-func writeText(_ text: String, to path: String) throws {
-    guard let file = fopen(path, "we") else {
-        throw RunFailure(.resource, cause: "\(path) can't be written: \(String(cString: strerror(errno)))")
-    }
-    let isWritten = fputs(text, file) >= 0
-    guard fclose(file) == 0, isWritten else {
-        throw RunFailure(.resource, cause: "\(path) can't be written: \(String(cString: strerror(errno)))")
     }
 }

@@ -40,12 +40,6 @@ struct HermesContestant: BenchmarkContestant {
     /// Processor seconds of a coordinator for starting and ending a run; of shapes on named hosts.
     var startSeconds: Double?
 
-    private struct Summary: Decodable {
-        struct Lateness: Decodable { var p50, p99, p999, max: Double }
-        var outcome: String
-        var lateness_us: Lateness?
-    }
-
     /// The command, and the file it leaves its summary in.
     func command(_ shape: BenchmarkShape, frames: Int, warmUp: Int) throws -> [String] {
         let isAtDesk = hosts.isEmpty
@@ -71,7 +65,7 @@ struct HermesContestant: BenchmarkContestant {
         guard var measurement = BenchmarkReport(ended.errors).measurement else {
             throw RunFailure(.protocolError, cause: "the modules told no times: \(ended.lastWords)")
         }
-        let summary = try? JSONDecoder().decode(Summary.self, from: Data(bench.folder.read("summary.json").utf8))
+        let summary = try? JSONDecoder().decode(RunSummary.self, from: Data(bench.folder.read("summary.json").utf8))
         measurement.lateness = summary?.lateness_us.map {
             FrameTimes(mean: $0.p50, p50: $0.p50, p99: $0.p99, p999: $0.p999, max: $0.max)
         }
@@ -123,7 +117,7 @@ struct RoundTripContestant: BenchmarkContestant {
 
     func measure(_ shape: BenchmarkShape, frames: Int, warmUp: Int) throws -> Measurement {
         let answers = calls.each { call -> [Double] in
-            guard call.position < shape.hosts else { return [] }
+            guard call.index < shape.hosts else { return [] }
             return try (0..<Self.pings).map { _ in
                 let begin = monotonicNow()
                 let _: Pong = try call.ask("ping", ControlMessage.Nothing(), seconds: HostCall.meetingSeconds)

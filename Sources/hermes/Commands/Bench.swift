@@ -93,7 +93,7 @@ struct Bench: ParsableCommand {
         let signals = process_signals()
         let console = Console()
         let settings = try settings(console)
-        for file in [json, plot] { if let file, file != "-" { try checkWritable(file) } }
+        for file in [json, plot] { if let file, file != "-" { try OutputFile.check(file) } }
         let folder = try BenchmarkFolder()
         defer { folder.remove() }
         let bench = BenchmarkPlace(folder: folder, programs: try BenchmarkPrograms(), signals: signals)
@@ -109,8 +109,8 @@ struct Bench: ParsableCommand {
         } else {
             console.result(result.text)
         }
-        if let json, json != "-" { try writeText(result.json.description + "\n", to: json) }
-        if let plot { try writeText(BenchmarkPlot(result).svg, to: plot) }
+        if let json, json != "-" { try OutputFile.write(result.json.description + "\n", to: json) }
+        if let plot { try OutputFile.write(BenchmarkPlot(result).svg, to: plot) }
     }
 
     private func settings(_ console: Console) throws -> BenchmarkSettings {

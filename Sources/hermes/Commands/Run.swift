@@ -100,7 +100,7 @@ struct Run: ParsableCommand {
         var simulation = try ConfigurationLoader.load(config, console)
         try apply(to: &simulation)
         for target in [record, summary, trace] {
-            if let target, target != summary || target != "-" { try checkWritable(target) }
+            if let target, target != summary || target != "-" { try OutputFile.check(target) }
         }
         var meeting = meeting.meeting
         meeting.grant = grant
@@ -187,36 +187,13 @@ struct Run: ParsableCommand {
         encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
         let text = String(decoding: try encoder.encode(run), as: UTF8.self)
         if path == "-" { return console.result(text) }
-        guard let file = fopen(path, "w"), fputs(text + "\n", file) >= 0, fclose(file) == 0 else {
-            console.error("the summary \(path) can't be written: \(String(cString: strerror(errno)))")
+        do {
+            try OutputFile.write(text + "\n", to: path)
+        } catch let failure as RunFailure {
+            console.error("the summary \(failure.cause)")
             throw ExitCode(2)
         }
     }
-}
-
-/// Before anything is started; leaves the file as it is.
-/// - Throws: `RunFailure` when the file could not be written.
-func checkWritable(_ path: String) throws {
-    func failure() -> RunFailure {
-        RunFailure(.resource, cause: "\(path) can't be written: \(String(cString: strerror(errno)))")
-    }
-    var status = stat()
-    if stat(path, &status) == 0, status.st_mode & S_IFMT != S_IFREG, status.st_mode & S_IFMT != S_IFDIR {
-        // The reader of a FIFO would take opening and closing it for the end.
-        guard access(path, W_OK) == 0 else { throw failure() }
-        return
-    }
-    let flags = O_WRONLY | O_NONBLOCK | O_CLOEXEC
-    let made = open(path, flags | O_CREAT | O_EXCL, 0o644)
-    if made >= 0 {
-        close(made)
-        unlink(path)
-        return
-    }
-    // O_CREAT once more: a link may point to what is not there yet.
-    let descriptor = errno == EEXIST ? open(path, flags | O_CREAT, 0o644) : -1
-    guard descriptor >= 0 else { throw failure() }
-    close(descriptor)
 }
 
 extension Execution.Mode: ExpressibleByArgument {}

@@ -55,9 +55,8 @@ struct HostCall: Sendable {
 
     let host: Host
     fileprivate let control: NodeControl
-    fileprivate let index: Int
     /// Among the hosts that are called.
-    var position: Int { index }
+    let index: Int
     fileprivate(set) var welcome: Welcome!
 
     fileprivate init(host: Host, control: NodeControl, index: Int) {

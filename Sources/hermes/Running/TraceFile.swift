@@ -30,10 +30,12 @@ final class TraceFile: Sendable {
     }
 
     private func write(_ bytes: [UInt8], to path: String) -> Bool {
-        guard let file = fopen(path, "w"), fwrite(bytes, 1, bytes.count, file) == bytes.count, fclose(file) == 0 else {
-            console.error("the timeline \(path) can't be written: \(String(cString: strerror(errno)))")
+        do {
+            try OutputFile.write(bytes, to: path)
+            return true
+        } catch {
+            console.error("the timeline \((error as? RunFailure)?.cause ?? "\(error)")")
             return false
         }
-        return true
     }
 }
