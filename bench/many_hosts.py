@@ -37,9 +37,11 @@ def compile_neighbour(folder, signals):
               "-pthread", "-ldl", "-lm")
 
 
-def run_floor(program, hosts, signals, frames, grant=1, modules=1):
-    """One line of bench/zmq_floor.c, as a dictionary; besides, what all processes of a host take together."""
-    line = json.loads(run_checked([str(program), *map(str, (hosts, signals, frames, grant, modules))]))
+def run_floor(program, hosts, signals, frames, grant=1, modules=1, rate=None):
+    """One line of bench/zmq_floor.c, as a dictionary; besides, what all processes of a host take together. rate: of grants
+    a second; None: as fast as they come."""
+    words = [hosts, signals, frames, grant, modules, *([] if rate is None else [rate])]
+    line = json.loads(run_checked([str(program), *map(str, words)]))
     line["host_cpu_s_per_frame"] = line["node_cpu_s_per_frame"] + modules * line["module_cpu_s_per_frame"]
     return line
 

@@ -11,7 +11,7 @@ import threading
 import time
 from pathlib import Path
 
-from many_hosts import Nodes, Ring, compile_neighbour
+from many_hosts import Nodes, Ring, compile_floor, compile_neighbour, run_floor
 from processes import Failed, children_of, run_checked
 
 RATE = 1000
@@ -70,16 +70,22 @@ def watch_ring(ring, seconds, *arguments):
 def pace_lines(bench, nodes, seconds, rounds):
     ring = realtime_ring(bench, nodes, 1)
     late, floor_late, own, theirs, drift = [], [], [], [], []
+    floor_own, floor_theirs = [], []
+    messages = compile_floor(bench.folder)
     for _ in range(rounds):
         floor_late.append(cyclictest_p99_us(bench, seconds))
+        bare = run_floor(messages, 2, 1, int(seconds * RATE), 1, 1, RATE)
+        floor_own.append(bare["coordinator_cpu_s_per_frame"] * RATE * 100)
+        floor_theirs.append(bare["node_cpu_s_per_frame"] * RATE * 100)
         watch = watch_ring(ring, seconds)
         late.append(watch.summary["timing"]["wake_up"]["p99"])
         own.append(watch.shares["hermes"] * 100)
         theirs.append(max(share for name, share in watch.shares.items() if name != "hermes") * 100)
         drift.append(beyond_plan_ms(watch.summary))
     bench.add("2 nodes at 1 kHz, wake-up p99", "us", floor_late, late, 1.3, floor_name="cyclictest, 1000 us", gated=False)
-    bench.add("  share of a core for hermes", "%", [], own, 5.0, by="value")
-    bench.add("  share of a core for a node's run", "%", [], theirs, 5.0, by="value", note="the worse of the two")
+    bench.add("  share of a core for hermes", "%", floor_own, own, 5.0, by="value",
+              floor_name="bare ZeroMQ, the same messages")
+    bench.add("  share of a core for a node's run", "%", floor_theirs, theirs, 5.0, by="value", note="the worse of the two")
     bench.add(f"  wall time over {seconds:g} s beyond plan", "ms", [], drift, 5.0, by="value",
               note="one last frame, not a drift, when it stays the same for any length")
 
@@ -90,8 +96,8 @@ def recording_lines(bench, nodes, seconds, rounds):
     file = bench.folder / "realtime.csv"
     late, floor_late = [], []
     for _ in range(rounds):
-        floor_late.append(watch_ring(ring, seconds).summary["lateness_us"]["p99"])
-        late.append(watch_ring(ring, seconds, "--record", file).summary["lateness_us"]["p99"])
+        floor_late.append(watch_ring(ring, seconds).summary["timing"]["wake_up"]["p99"])
+        late.append(watch_ring(ring, seconds, "--record", file).summary["timing"]["wake_up"]["p99"])
         file.unlink()
     bench.add("  wake-up p99, 100 signals recorded", "us", floor_late, late, 1.3, floor_name="itself, nothing recorded",
               gated=False)

@@ -1,12 +1,13 @@
 /* What a frame over several hosts costs without Hermes: bare ZeroMQ doing the same three legs, over TCP loopback.
  *
- *   zmq_floor NODES SIGNALS FRAMES [GRANT [MODULES]]
+ *   zmq_floor NODES SIGNALS FRAMES [GRANT [MODULES [RATE]]]
  *
  * A coordinator and NODES node processes, each with MODULES module processes (1) behind one futex. In each frame
  *   1. the coordinator sends every node a step message, which grants GRANT frames (1);
  *   2. a node wakes its modules, waits for them, sends the first one's SIGNALS doubles to the next node of the ring and
  *      receives as many from the one before it into its modules' memory (of two nodes each has the other for both);
  *   3. after the last frame of a grant it sends done, and the coordinator waits for the done of every node.
+ * With a RATE the coordinator sleeps until the time of each grant, RATE of them a second; without, it makes haste.
  * No Hermes in here, and nothing that a frame does not need: no run, epoch or phase is looked at, nobody watches for
  * time-outs, no value can come early. So that it can't be fast by doing less, all values are checked at the end.
  *
@@ -30,7 +31,7 @@ struct message {
 };
 _Static_assert(sizeof(struct message) == 48, "a step message has 48 bytes");
 
-static long grant = 1;
+static long grant = 1, rate;
 
 _Noreturn static void fail(const char *what) {
   fprintf(stderr, "zmq_floor: %s: %s\n", what, zmq_strerror(errno));
@@ -133,7 +134,14 @@ static void serve_node(int index) {
 /* ---- The coordinator. ---------------------------------------------------------------------------------- */
 
 static void run_frames(void **nodes, long first, long count, uint64_t each) {
+  struct timespec due;
+  clock_gettime(CLOCK_MONOTONIC, &due);
   for (long frame = first; frame < first + count; frame += (long)each) {
+    if (rate > 0) {
+      due.tv_nsec += 1000000000 / rate;
+      if (due.tv_nsec >= 1000000000) due.tv_nsec -= 1000000000, due.tv_sec++;
+      while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &due, NULL) == EINTR) continue;
+    }
     struct message step = {.magic = 1, .version = 1, .run = 1, .epoch = 1, .frame = (uint64_t)frame, .count = each};
     if (frame + (long)each > first + count) step.count = (uint64_t)(first + count - frame);
     for (int n = 0; n < node_count; n++) send_all(nodes[n], &step, sizeof step);
@@ -181,9 +189,10 @@ int main(int argc, char **argv) {
   frame_count = argument(argc, argv, 3, 0, 100000000);
   grant = argument(argc, argv, 4, 1, 1000000);
   module_count = (int)argument(argc, argv, 5, 1, MOST_MODULES);
-  if (argc > 6 || !node_count || !signal_count || !frame_count || !grant || !module_count) {
+  rate = argument(argc, argv, 6, 0, 100000);
+  if (argc > 7 || (argc == 7 && !rate) || !node_count || !signal_count || !frame_count || !grant || !module_count) {
     fprintf(stderr,
-            "usage: zmq_floor NODES SIGNALS FRAMES [GRANT [MODULES]]\n"
+            "usage: zmq_floor NODES SIGNALS FRAMES [GRANT [MODULES [RATE]]]\n"
             "at most %d nodes, %d signals and %d modules on each node\n",
             MOST_NODES, MOST_SIGNALS, MOST_MODULES);
     return 64;

@@ -1,7 +1,5 @@
 #include "platform.h"
 
-#include <sched.h>
-
 #include "barrier.h"
 
 static void wake_node(hermes_view *view) {
@@ -100,47 +98,22 @@ void hermes_barrier_begin(hermes_view *view, uint64_t frame) {
   advance(view, 0);
 }
 
-void hermes_barrier_permit_spin(hermes_view *view, uint32_t threads) {
-  /* About what a sleep and a wake-up cost. */
-  enum { SPIN_NS = 20000 };
-  /* On a machine with more CPUs than the set holds nobody spins: the kernel does not tell. */
-  cpu_set_t cpus;
-  int known = sched_getaffinity(0, sizeof cpus, &cpus) == 0;
-  hermes_store(&view->control->spin_ns, known && (uint32_t)CPU_COUNT(&cpus) >= threads ? SPIN_NS : 0);
-}
+void hermes_barrier_permit_spin(hermes_view *view, uint32_t length_ns) { hermes_store(&view->control->spin_ns, length_ns); }
 
-static void relax(void) {
-#if defined(__x86_64__) || defined(__i386__)
-  __builtin_ia32_pause();
-#elif defined(__aarch64__)
-  __asm__ volatile("yield");
-#endif
-}
-
-/* Looks at a word for a moment before its thread sleeps: 1 when it has moved on. Only where the node has found a core for
- * everybody; and each time it was in vain, as between the frames of a slow simulation or where something else needs the
- * core, it is left out twice as often, up to all but one wait in 4096. */
+/* Looks at a word for a moment before its thread sleeps on it: 1 when it has moved on. */
 static int spin(hermes_view *view, const uint32_t *word, uint32_t seen) {
-  enum { LOOKS_PER_CLOCK = 32, SHORTEST_PAUSE = 4, LONGEST_PAUSE = 4096 };
-  uint32_t most = hermes_load(&view->control->spin_ns);
-  if (most == 0) return 0;
-  if (view->spin_skip > 0) {
-    view->spin_skip--;
-    return 0;
-  }
-  uint64_t end = hermes_now() + most;
+  uint32_t length = hermes_load(&view->control->spin_ns);
+  if (!hermes_spin_begin(&view->spin, length)) return 0;
+  int looks = hermes_spin_looks(length);
   do {
-    for (int i = 0; i < LOOKS_PER_CLOCK; i++) {
+    for (int i = 0; i < looks; i++) {
       if (hermes_load(word) != seen) {
-        view->spin_pause = 0;
+        hermes_spin_won(&view->spin);
         return 1;
       }
-      relax();
+      hermes_spin_relax();
     }
-  } while (hermes_now() < end);
-  view->spin_pause = view->spin_pause == 0 ? SHORTEST_PAUSE : view->spin_pause * 2;
-  if (view->spin_pause > LONGEST_PAUSE) view->spin_pause = LONGEST_PAUSE;
-  view->spin_skip = view->spin_pause;
+  } while (hermes_spin_on(&view->spin));
   return 0;
 }
 

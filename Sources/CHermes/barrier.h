@@ -43,8 +43,8 @@ void hermes_barrier_hold(hermes_view *view, uint32_t module);
  * whatever its status: at each moment of its life the node can tell whether it has made its step, and do the rest. */
 void hermes_barrier_finish_step(hermes_view *view, uint32_t module, uint32_t generation, int status);
 
-/* Node, once: whoever waits may spin for a moment first, if this process may use a core for each of `threads`. */
-void hermes_barrier_permit_spin(hermes_view *view, uint32_t threads);
+/* Node, once: how long whoever waits may spin before it sleeps (hermes_spin_length); 0: not at all. */
+void hermes_barrier_permit_spin(hermes_view *view, uint32_t length_ns);
 
 /* Module: sleeps until there is a step to make (1), whose begin it stamps, or a command to read (2), or *stop is set (0). */
 int hermes_barrier_await(hermes_view *view, uint32_t module, uint32_t commands_seen, const uint32_t *stop);

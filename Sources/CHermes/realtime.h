@@ -38,6 +38,9 @@ void hermes_realtime_apply_to(const char *prefix, const hermes_realtime_wish *wi
 /* The value of HERMES_REALTIME, "priority=79 lock_memory cpus=0,2-3": 0, or EINVAL for what is not one. */
 int hermes_realtime_parse(const char *text, hermes_realtime_wish *wish);
 
+/* How many CPUs this process may use; 0: the kernel does not tell. */
+uint32_t hermes_usable_cpus(void);
+
 /* The CPUs of this machine that are on. */
 void hermes_online_cpus(uint8_t cpus[HERMES_CPU_BYTES]);
 

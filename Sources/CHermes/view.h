@@ -2,6 +2,8 @@
 #ifndef HERMES_VIEW_H
 #define HERMES_VIEW_H
 
+#include "spin.h"
+
 #include <hermes/segment.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -25,8 +27,7 @@ typedef struct hermes_view {
   uint64_t *stage;
   hermes_queue_entry *queue;
   uint64_t *snapshot;
-  /* Of this process's waits: how many are to come that don't spin, and how many there were after the last in vain. */
-  uint32_t spin_skip, spin_pause;
+  hermes_spin spin; /* of the one thread of this process that waits at the barrier */
 } hermes_view;
 
 /* Maps an existing segment ("/hermes_sim" or "hermes_sim") read-write. 0 or an errno value, hermes_last_error() set. */

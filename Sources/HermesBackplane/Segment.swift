@@ -65,8 +65,8 @@ public final class Segment: @unchecked Sendable {
     /// Values for other hosts, 8 bytes each.
     public var outbox: UnsafeMutablePointer<UInt64> { inbox + inboxCount }
 
-    /// Waits may begin with a short spin, if there is a core for each of so many threads.
-    public func permitSpin(threads: Int) { hermes_barrier_permit_spin(view, UInt32(clamping: threads)) }
+    /// How long waits may spin before they sleep (CHermes/spin.h); 0: not at all.
+    public func permitSpin(nanoseconds: UInt32) { hermes_barrier_permit_spin(view, nanoseconds) }
 
     // MARK: Frame edges
 

@@ -234,19 +234,24 @@ public final class EmbeddedNode: LinkedNode {
         self.segment = segment
         let times = FrameTimes(plan, segment, trace: traces ? TraceRing() : nil)
         self.times = times
+        // Other hosts may be on this machine, each with as many.
+        let stepping = plan.modules.indices.count { processes[$0] != nil && !plan.modules[$0].isFree } + 1
+        let spinLength = ShortWait.nanoseconds(
+            threads: link == nil ? stepping : 2 * stepping,
+            hasPriority: realtime.map { ([$0.frames] + $0.modules).contains { $0.priority != nil } } ?? false)
+        segment.permitSpin(nanoseconds: spinLength)
         mirror = link.map { link in
             let reporter = reporter
             // Every phase of another host may take as long as the slowest step; by then that host has said so itself.
             let patience =
                 longestStepSeconds == 0 ? 0 : max(longestStepSeconds, Self.startSeconds) * Double(plan.phases.count + 1)
-            return SignalMirror(link, share, segment, times, patienceSeconds: patience) { peer, frame in
+            return SignalMirror(
+                link, share, segment, times, spinLength: spinLength, patienceSeconds: patience
+            ) { peer, frame in
                 reporter.warning(
                     "waiting for host \((plan.hosts[peer]) ?? "desk"), whose values of frame \(frame) are due")
             }
         }
-        // Other hosts may be on this machine, each with as many.
-        let stepping = plan.modules.indices.count { processes[$0] != nil && !plan.modules[$0].isFree } + 1
-        segment.permitSpin(threads: link == nil ? stepping : 2 * stepping)
         for index in recordOrder {
             // A module can have announced before the keeper's word of its start is read.
             let pid = try awaitRecord(index, doing: "start") { $0.pid != 0 ? $0.pid : nil }

@@ -29,7 +29,7 @@ struct FrameExecutor {
     /// For each phase, the modules that run inside the node, with how often they step.
     var work: [[(index: Int, divisor: UInt64, module: InprocModule)]]
     /// Nil on the only host.
-    let mirror: SignalMirror?
+    var mirror: SignalMirror?
     let owed: () -> [(module: Int, since: UInt64)]
     /// Nil where every failure ends the run.
     let guards: Guards?

@@ -1,3 +1,4 @@
+import CHermes
 import Glibc
 import HermesBackplane
 import HermesPlan
@@ -14,17 +15,22 @@ struct SignalMirror {
     /// Seconds a peer that lives may take; its own time-outs come first, so that it is the last to be blamed.
     private let patienceSeconds: Double
     private let times: FrameTimes
+    /// Nanoseconds of a short wait before each sleep.
+    private let spinLength: UInt32
+    private var spin = hermes_spin()
     private let warn: (_ peer: Int, _ frame: UInt64) -> Void
 
     /// - Parameters:
     ///   - patienceSeconds: 0 for ever.
     ///   - warn: told at half of it.
     init(
-        _ link: any MirrorLink, _ share: HostShare, _ segment: Segment, _ times: FrameTimes, patienceSeconds: Double,
+        _ link: any MirrorLink, _ share: HostShare, _ segment: Segment, _ times: FrameTimes, spinLength: UInt32,
+        patienceSeconds: Double,
         warn: @escaping (_ peer: Int, _ frame: UInt64) -> Void
     ) {
         self.link = link
         self.times = times
+        self.spinLength = spinLength
         self.patienceSeconds = patienceSeconds
         self.warn = warn
         self.share = share
@@ -34,7 +40,7 @@ struct SignalMirror {
 
     /// Sends what is due after a phase, then waits for what its wires need. The phase beyond the last is the start of an
     /// epoch, where everything is exchanged.
-    func exchange(phase: Int, frame: UInt64, epoch: UInt32) throws(LinkFault) {
+    mutating func exchange(phase: Int, frame: UInt64, epoch: UInt32) throws(LinkFault) {
         for part in share.sends[phase] {
             try link.send(
                 FrameHeader(.mirror, run: link.run, epoch: epoch, frame: frame, phase: part.phase, count: part.count),
@@ -52,16 +58,28 @@ struct SignalMirror {
         }
     }
 
-    private func receive(
+    private mutating func receive(
         _ part: HostShare.Part, _ frame: UInt64, _ epoch: UInt32
     ) throws(LinkFault) -> UnsafeRawBufferPointer {
+        if hermes_spin_begin(&spin, spinLength) != 0 {
+            repeat {
+                if let values = try next(part, frame, epoch, until: 0) {
+                    hermes_spin_won(&spin)
+                    return values
+                }
+            } while hermes_spin_on(&spin) != 0
+        }
         for half in 1...2 {
-            let values = try link.nextMirror(
-                from: part.peer, epoch: epoch, frame: frame, phase: part.phase, count: part.count,
-                until: deadline(after: patienceSeconds / 2))
-            if let values { return values }
+            if let values = try next(part, frame, epoch, until: deadline(after: patienceSeconds / 2)) { return values }
             if half == 1 { warn(part.peer, frame) }
         }
         throw .silent(peer: part.peer, seconds: patienceSeconds)
+    }
+
+    private func next(
+        _ part: HostShare.Part, _ frame: UInt64, _ epoch: UInt32, until deadline: UInt64
+    ) throws(LinkFault) -> UnsafeRawBufferPointer? {
+        try link.nextMirror(
+            from: part.peer, epoch: epoch, frame: frame, phase: part.phase, count: part.count, until: deadline)
     }
 }

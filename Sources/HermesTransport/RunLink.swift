@@ -264,14 +264,14 @@ public final class RunLink: MirrorLink {
     /// Takes the next message off the socket and files it; false when none came in time. One blocking call: to watch
     /// anything beside the socket would cost every message two more calls of the kernel, so the alarm comes as a message.
     private func takeOne(_ milliseconds: Int32) throws(LinkFault) -> Bool {
-        if milliseconds != sleep {
+        if milliseconds != 0 && milliseconds != sleep {
             socket.set(ZMQ_RCVTIMEO, milliseconds)
             sleep = milliseconds
         }
         var name = zmq_msg_t(), message = zmq_msg_t()
         zmq_msg_init(&name)
         defer { zmq_msg_close(&name) }
-        guard zmq_msg_recv(&name, socket.pointer, 0) >= 0 else { return false }
+        guard zmq_msg_recv(&name, socket.pointer, milliseconds == 0 ? ZMQ_DONTWAIT : 0) >= 0 else { return false }
         zmq_msg_init(&message)
         var parts = 0, hasMore = zmq_msg_more(&name) != 0
         while hasMore && zmq_msg_recv(&message, socket.pointer, 0) >= 0 {

@@ -9,21 +9,23 @@
 enum { MOST_MODULES = 40 };
 
 static hermes_view view;
+static hermes_view views[MOST_MODULES]; /* of each module, as each process has its own */
 static uint32_t stop;
 static uint64_t steps[MOST_MODULES];
 static uint32_t failing = UINT32_MAX; /* the module whose next step returns 7 */
 
 static void *be_module(void *argument) {
   uint32_t module = (uint32_t)(uintptr_t)argument;
+  hermes_view *own = &views[module];
   for (;;) {
-    int what = hermes_barrier_await(&view, module, 0, &stop);
+    int what = hermes_barrier_await(own, module, 0, &stop);
     if (what == 0) return NULL;
     CHECK(what == 1);
     uint32_t generation = hermes_load(&view.modules[module].step);
     /* Signal m counts module m's steps; modules of a chain also see what the one before them computed in this frame. */
     steps[module]++;
     view.data[module] = steps[module];
-    hermes_barrier_finish_step(&view, module, generation, hermes_load(&failing) == module ? 7 : 0);
+    hermes_barrier_finish_step(own, module, generation, hermes_load(&failing) == module ? 7 : 0);
   }
 }
 
@@ -36,6 +38,7 @@ static void start(uint32_t modules) {
   memset(steps, 0, sizeof steps);
   for (uintptr_t m = 0; m < modules; m++) {
     if (view.modules[m].kind != HERMES_KIND_PROCESS) continue;
+    views[m] = view;
     CHECK(pthread_create(&threads[m], NULL, be_module, (void *)m) == 0);
   }
 }
@@ -51,8 +54,9 @@ static void finish(uint32_t modules) {
 }
 
 /* One wire from each module of a chain to the slot behind the modules' own, delivered when its phase is done. */
-static void check_frames(uint32_t modules, uint32_t phases, uint32_t flags, uint64_t frames) {
+static void check_frames(uint32_t modules, uint32_t phases, uint32_t flags, uint32_t spin_ns, uint64_t frames) {
   small_segment(&view, (small_shape){.signals = 2 * modules, .modules = modules, .phases = phases, .copies = modules, .queue = 4});
+  hermes_barrier_permit_spin(&view, spin_ns);
   for (uint32_t m = 0; m < modules; m++) {
     view.copies[m] = (hermes_wire_copy){m, modules + m};
     hermes_delivery *delivery = &view.deliveries[view.modules[m].phase];
@@ -218,12 +222,15 @@ static void check_commands(void) {
 
 int main(void) {
   check_commands();
-  check_frames(1, 1, 0, 3000);
-  check_frames(2, 1, 0, 3000);
-  check_frames(8, 1, HERMES_PHASE_BROADCAST, 1500);
-  check_frames(8, 8, 0, 1500);
-  check_frames(12, 5, 0, 1000);
-  check_frames(32, 1, HERMES_PHASE_BROADCAST, 500);
+  static const uint32_t spins[] = {0, 1, 50000, 500000};
+  for (int i = 0; i < 4; i++) {
+    check_frames(1, 1, 0, spins[i], 3000);
+    check_frames(2, 1, 0, spins[i], 3000);
+    check_frames(8, 1, HERMES_PHASE_BROADCAST, spins[i], 1500);
+    check_frames(8, 8, 0, spins[i], 1500);
+    check_frames(12, 5, 0, spins[i], 1000);
+    check_frames(32, 1, HERMES_PHASE_BROADCAST, spins[i], 500);
+  }
   check_node_work(2000);
   check_faults();
   check_guards(0, 0, 1500);

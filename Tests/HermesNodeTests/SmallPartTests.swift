@@ -1,4 +1,5 @@
 import CHermes
+import Foundation
 import Glibc
 import HermesModel
 import HermesProtocol
@@ -274,5 +275,47 @@ import Testing
             #expect(throws: RunFailure.self) { try order(RealtimeWish(), [wrong]) }
         }
         #expect(throws: RunFailure.self) { try order(RealtimeWish(), []) }
+    }
+}
+
+@Suite struct ShortWaitTests {
+    @Test func lengthByThreadsCoresQuotaAndPriority() {
+        func length(_ threads: Int, cpus: Int = 2, quota: Double? = nil, hasPriority: Bool = false) -> UInt32 {
+            ShortWait.nanoseconds(threads: threads, cpus: cpus, quota: quota, hasPriority: hasPriority)
+        }
+        #expect(length(2) == 50_000 && length(3) == 100_000 && length(1000) == 500_000)
+        #expect(length(3, cpus: 0) == 0)
+        #expect(length(2, hasPriority: true) == 0)
+        // Threads that spin could use two CPUs: all that there are.
+        #expect(length(9, quota: 1.5) == 0 && length(9, quota: 2) == 250_000)
+        #expect(length(2, cpus: 16, quota: 2) == 50_000 && length(3, cpus: 16, quota: 2) == 0)
+    }
+
+    /// cgroups(7): a line a hierarchy, the unified one numbered 0 and without controllers.
+    @Test(
+        arguments: [
+            ("0::/\n", ["cpu.max": "max 100000"], nil),
+            (
+                "0::/a/b\n", ["cpu.max": "max 100000", "a/cpu.max": "150000 100000", "a/b/cpu.max": "200000 100000"],
+                1.5
+            ),
+            ("0::/a/b\n", ["a/b/cpu.max": "50000 100000"], 0.5),
+            ("0::/gone\n", [:], nil),
+            ("4:cpu,cpuacct:/a\n0::/\n", ["cpu/a/cpu.cfs_quota_us": "400000", "cpu/a/cpu.cfs_period_us": "100000"], 4),
+            ("4:cpu:/a\n", ["cpu/a/cpu.cfs_quota_us": "-1", "cpu/a/cpu.cfs_period_us": "100000"], nil),
+            ("3:cpuset:/a\n", ["cpu/a/cpu.cfs_quota_us": "1", "cpu/a/cpu.cfs_period_us": "100000"], nil),
+            ("", ["cpu.max": "50000 100000"], nil), ("rubbish\n", ["cpu.max": "50000 100000"], nil),
+            ("0::/\n", ["cpu.max": "50000 0"], nil),
+        ] as [(String, [String: String], Double?)])
+    func leastQuotaOfAllGroups(groups: String, files: [String: String], expected: Double?) throws {
+        let root = FileManager.default.temporaryDirectory.path + "/" + UniqueName.next()
+        defer { try? FileManager.default.removeItem(atPath: root) }
+        for (name, text) in files.merging(["groups": groups], uniquingKeysWith: { $1 }) {
+            let path = root + "/" + name
+            let folder = String(path[..<path.lastIndex(of: "/")!])
+            try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+            try #require(FileManager.default.createFile(atPath: path, contents: Data(text.utf8)))
+        }
+        #expect(CPUQuota.least(groups: root + "/groups", root: root) == expected)
     }
 }

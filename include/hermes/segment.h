@@ -170,7 +170,7 @@ typedef struct hermes_control {
   uint32_t gathers;             /* 160 1: deliveries for other hosts follow behind the others */
   uint32_t mirror_count;        /* 164 slots behind the signals, without names */
   uint32_t guard_look;          /* 168 (atomic) 1: a guarded module has made its step or is gone, the node is to look */
-  uint32_t spin_ns;             /* 172 (atomic) how long a waiter may look before it sleeps; 0 where no core is free */
+  uint32_t spin_ns;             /* 172 (atomic) how long a waiter may look before it sleeps; 0: not at all */
   uint8_t barrier_pad[16];
 
   /* Asked from outside, looked at once a frame edge: a cache line. */

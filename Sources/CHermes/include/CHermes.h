@@ -16,6 +16,7 @@ static inline void hermes_fail_text(const char *text) { hermes_fail("%s", text);
 #include "../inproc.h"
 #include "../realtime.h"
 #include "../segment_file.h"
+#include "../spin.h"
 #include "../view.h"
 
 #endif

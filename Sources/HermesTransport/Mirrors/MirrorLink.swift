@@ -8,7 +8,7 @@ public protocol MirrorLink: AnyObject {
     /// Sees to it that everything taken is under way without further help.
     func flush() throws(LinkFault)
     /// The next mirror of a peer, which must be of this epoch, frame and phase; older epochs' are dropped. The values are
-    /// valid until the next call. Nil at the deadline (CLOCK_MONOTONIC nanoseconds).
+    /// valid until the next call. Nil at the deadline (CLOCK_MONOTONIC nanoseconds); 0 only looks, at little cost.
     func nextMirror(
         from peer: Int, epoch: UInt32, frame: UInt64, phase: Int, count: Int, until deadline: UInt64
     ) throws(LinkFault) -> UnsafeRawBufferPointer?

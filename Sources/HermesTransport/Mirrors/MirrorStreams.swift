@@ -133,12 +133,12 @@ public final class MirrorStreams: MirrorLink {
     /// How long a sleep lasts at most.
     private static let sliceMilliseconds: Int32 = 250
 
-    /// Sleeps until the peer has sent something, and takes what others send meanwhile.
-    private func pullAll(for awaited: Int) throws(LinkFault) -> MirrorStream.Arrival {
+    /// Sleeps until the peer has sent something, and takes what others send meanwhile. Or takes what has come by now.
+    private func pullAll(for awaited: Int, waits: Bool) throws(LinkFault) -> MirrorStream.Arrival {
         for (place, peer) in polledPeers.enumerated() {
             polled[place].events = Int16(streams[peer]!.hasRoom ? POLLIN : 0)
         }
-        guard poll(&polled, nfds_t(polled.count), Self.sliceMilliseconds) > 0 else { return .nothing }
+        guard poll(&polled, nfds_t(polled.count), waits ? Self.sliceMilliseconds : 0) > 0 else { return .nothing }
         var arrival = MirrorStream.Arrival.nothing
         for (place, peer) in polledPeers.enumerated() where polled[place].revents != 0 {
             if peer == awaited { arrival = streams[peer]!.pull(waits: false) } else { try take(place, peer) }
@@ -159,7 +159,9 @@ public final class MirrorStreams: MirrorLink {
             }
             if alarm.isRaised { throw .alarm }
             if hasPulled && deadline < .max / 2 && monotonicNow() >= deadline { return nil }
-            if try takesAll ? pullAll(for: peer) == .closed : stream.pull(waits: true) == .closed { throw closed(peer) }
+            let waits = deadline > 0
+            let arrival = try takesAll ? pullAll(for: peer, waits: waits) : stream.pull(waits: waits)
+            if arrival == .closed { throw closed(peer) }
             hasPulled = true
         }
     }
