@@ -31,9 +31,11 @@ def compile_floor(folder):
     return program
 
 
-def compile_neighbour(folder, signals):
-    compile_c(ROOT / "bench" / "modules" / "neighbour.c", folder / f"neighbour_{signals}",
-              f"-DNEIGHBOUR_COUNT={signals}", "-I", ROOT / "include", ROOT / ".build" / "lib" / "libhermes.a",
+def compile_neighbour(folder, signals, sleep_us=0):
+    """The module of a ring, as `neighbour_SIGNALS`; one whose step lasts as `neighbour_SIGNALS_us`."""
+    lasts = [f"-DNEIGHBOUR_SLEEP_NS={1000 * sleep_us}"] if sleep_us else []
+    compile_c(ROOT / "bench" / "modules" / "neighbour.c", folder / f"neighbour_{signals}{'_us' if sleep_us else ''}",
+              f"-DNEIGHBOUR_COUNT={signals}", *lasts, "-I", ROOT / "include", ROOT / ".build" / "lib" / "libhermes.a",
               "-pthread", "-ldl", "-lm")
 
 
@@ -197,11 +199,13 @@ class Ring:
     modules         on each host; all but one of them are wired to nothing, unless `all_wired`
     all_wired       all modules of a host are in the ring, one after the other
     closed          False: the first module hears of nobody, so hosts only feed the ones after them
+    lasting         modules are those whose step lasts
     mirror          where the second host dials the first one, if not at its endpoint
     execution       more of the configuration's `execution:`, by key; mode afap and 1 kHz if it says nothing else
     """
 
-    def __init__(self, hermes, nodes, hosts, signals, modules=1, *, all_wired=False, closed=True, mirror=None, execution=None):
+    def __init__(self, hermes, nodes, hosts, signals, modules=1, *, all_wired=False, closed=True, lasting=False, mirror=None,
+                 execution=None):
         self.hermes, self.nodes, self.hosts, self.signals, self.closed = hermes, nodes, hosts, signals, closed
         each = modules if all_wired else 1
         self.count = hosts * each  # in the ring
@@ -210,13 +214,15 @@ class Ring:
         settings = {"mode": "afap", "rate_hz": 1000.0, **nodes.execution, **(execution or {})}
         wires = [(i, (i + 1) % self.count) for i in range(self.count if closed else self.count - 1)]
         of_first = f', mirror: "{mirror}"' if mirror else ""
-        shape = "-".join(map(str, (hosts, signals, modules, int(all_wired), int(closed), int(mirror is not None))))
+        shape = "-".join(map(str, (hosts, signals, modules, int(all_wired), int(closed), int(lasting))))
+        shape += "" if mirror is None else "-" + mirror.rpartition("/")[2]
+        program = f"neighbour_{signals}{'_us' if lasting else ''}"
         self.config = nodes.folder / f"ring-{shape}-{settings['mode']}-{settings.get('mirrors')}.yaml"
         self.config.write_text("\n".join([
             'version: "0.2"', "name: hermes-bench", "hosts:",
             *(f'  h{h}: {{ {nodes.entry(h)}{"" if h else of_first} }}' for h in range(hosts)),
             "modules:",
-            *(f"  {name}: {{ type: process, executable: ./neighbour_{signals}, host: h{h} }}" for name, h in names),
+            *(f"  {name}: {{ type: process, executable: ./{program}, host: h{h} }}" for name, h in names),
             "wiring:",
             *(f"  - {{ src: m{one}.own.*, dst: m{other}.in.* }}" for one, other in wires),
             "execution:", *(f"  {key}: {value}" for key, value in settings.items())]) + "\n")

@@ -275,9 +275,9 @@ public final class Coordinator: @unchecked Sendable {
             epochs: Int(progress.epoch) + 1,
             overruns: pacer?.overruns ?? 0,
             resynchronised: pacer.flatMap { $0.resynchronised > 0 ? $0.resynchronised : nil },
-            lateness_us: pacer.flatMap { $0.lateness.totalCount > 0 ? RunTiming.Percentiles($0.lateness) : nil },
+            lateness_us: pacer.flatMap { RunTiming.Percentiles($0.lateness.durations) },
             realtime: pacer.flatMap { pacer in
-                pacer.lateness.totalCount > 0 || !report.threads.isEmpty
+                pacer.lateness.durations.count > 0 || !report.threads.isEmpty
                     ? RealtimeSummary(simulation.execution.realtime, pacer, report) : nil
             },
             timing: timing(hostTimes, scheduler), profile: profile(hostTimes, scheduler),

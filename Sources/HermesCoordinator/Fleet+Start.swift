@@ -218,17 +218,15 @@ extension Fleet {
         collected = plan.hosts.indices.map { host in
             wanted.filter { plan.modules[plan.registry.signals[$0].module].host == host }
         }
-        deskSlots = collected[0].map { localSlot($0, of: 0) }
+        deskSlots = collected[0].compactMap { shares[0].localSlot(of: $0) }
         grant = Grant(fixed: settings.grant, width: collected.map(\.count).max() ?? 0)
         runs = Array(repeating: GrantedRun(widths: collected.map(\.count)), count: 2)
         table.deallocate()
         table = .allocate(capacity: max(plan.registry.signals.count, 1))
         table.initialize(repeating: 0, count: max(plan.registry.signals.count, 1))
         for host in 1..<directory.count {
-            let local = Dictionary(
-                shares[host].slots.enumerated().map { ($1, $0) }, uniquingKeysWith: { first, _ in first })
             var message = ShareMessage(
-                shares[host], collected: collected[host].compactMap { local[$0] },
+                shares[host], collected: collected[host].compactMap { shares[host].localSlot(of: $0) },
                 longestStepSeconds: longestStepSeconds)
             if settings.trace != nil { message.wantsTrace = true }
             try say("prepare", message, to: host)
@@ -241,10 +239,10 @@ extension Fleet {
     public func stage(overrides: [(slot: Int, bits: UInt64)]) throws {
         beginEpoch()
         for host in 1..<directory.count {
-            let mine = Self.localise(overrides, shares[host])
+            let mine = shares[host].localised(overrides)
             try say("stage", StartValues(slots: mine.map(\.slot), bits: mine.map(\.bits)), to: host)
         }
-        try onDesk { try desk.stage(overrides: Self.localise(overrides, shares[0])) }
+        try onDesk { try desk.stage(overrides: shares[0].localised(overrides)) }
         try awaitStart()
         hasStaged = true
         setStates(.staged)
@@ -267,12 +265,5 @@ extension Fleet {
             }
         }
         return report
-    }
-
-    static func localise(_ values: [(slot: Int, bits: UInt64)], _ share: HostShare) -> [(
-        slot: Int, bits: UInt64
-    )] {
-        let local = Dictionary(share.slots.enumerated().map { ($1, $0) }, uniquingKeysWith: { first, _ in first })
-        return values.compactMap { slot, bits in local[slot].map { (slot: $0, bits: bits) } }
     }
 }

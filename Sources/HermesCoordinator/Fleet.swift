@@ -280,16 +280,6 @@ public final class Fleet: NodeSession, @unchecked Sendable {
         completedFrame = 0
     }
 
-    /// A host's slots follow each other as in the registry.
-    func localSlot(_ slot: Int, of host: Int) -> Int {
-        var low = 0, high = shares[host].slots.count - 1
-        while low < high {
-            let middle = (low + high) / 2
-            if shares[host].slots[middle] < slot { low = middle + 1 } else { high = middle }
-        }
-        return low
-    }
-
     public func atEdge() throws {
         try desk.atEdge()
         // Between frames nobody else listens to what other hosts say.
@@ -302,7 +292,7 @@ public final class Fleet: NodeSession, @unchecked Sendable {
     public func sample(_ slots: [Int]) throws -> [UInt64] {
         var found: [Int: UInt64] = [:]
         for (host, wanted) in byHost(slots) {
-            let local = wanted.map { localSlot($0, of: host) }
+            let local = wanted.compactMap { shares[host].localSlot(of: $0) }
             if host == 0 {
                 for (slot, bits) in zip(wanted, try desk.sample(local)) { found[slot] = bits }
                 continue
@@ -317,9 +307,7 @@ public final class Fleet: NodeSession, @unchecked Sendable {
 
     public func write(_ values: [(slot: Int, bits: UInt64)]) throws {
         for (host, slots) in byHost(values.map(\.slot)) {
-            let own = values.filter { slots.contains($0.slot) }.map {
-                (slot: localSlot($0.slot, of: host), bits: $0.bits)
-            }
+            let own = shares[host].localised(values.filter { slots.contains($0.slot) })
             if host == 0 {
                 try desk.write(own)
             } else {

@@ -157,7 +157,8 @@ struct FrameScheduler {
         let late = Double(lateNanoseconds / 1000) / 1000
         return RunFailure(
             .timeout, frame: frame,
-            cause: "it ended \(late) ms after its deadline, which ends the run (`on_overrun: stop`)")
+            cause: "it ended \(late) ms after its deadline, which ends the run (`on_overrun: stop`); "
+                + "`--profile` and `timing.worst_frame` of the summary say whose time it was")
     }
 
     private mutating func waitForCommand() {

@@ -49,13 +49,6 @@ struct HostDirectory {
     /// Where a peer dials the run's link of a host that listens on `port` or `path`.
     static func endpoint(_ base: String, port: Int?, path: String?) -> String {
         if let path { return "ipc://\(path)" }
-        let rest = base.dropFirst(6)
-        let address: Substring
-        if let colon = rest.lastIndex(of: ":"), !rest[colon...].contains("]") {
-            address = rest[..<colon]
-        } else {
-            address = rest
-        }
-        return "tcp://\(address):\(port ?? 0)"
+        return "tcp://\(TCPEndpoint(base)?.host ?? base):\(port ?? 0)"
     }
 }

@@ -1,5 +1,5 @@
 import HermesModel
-import Histogram
+import HermesTiming
 
 /// Absolute deadlines of realtime frames. Frame n begins at base + (n - 1 - first) / rate, computed from n: a late
 /// frame delays no other, and nothing drifts. What a frame does to those behind it that ends after its deadline, the start
@@ -20,15 +20,11 @@ struct Pacer {
     private var leftOut: UInt64 = 0
     /// When the first frame of all was due.
     private var firstStart: UInt64?
-    /// What the histograms take, nanoseconds; later counts as that.
-    private static let latest: UInt64 = 100_000_000_000
-    /// How late frames began, nanoseconds.
-    private(set) var lateness = Histogram<UInt64>(
-        highestTrackableValue: Self.latest, numberOfSignificantValueDigits: .three)
-    /// How late the thread that slept until a frame's start woke up, nanoseconds: the system's part of the lateness, without
-    /// what a frame before has taken too long.
-    private(set) var wakeUps = Histogram<UInt64>(
-        highestTrackableValue: Self.latest, numberOfSignificantValueDigits: .three)
+    /// How late frames began.
+    private(set) var lateness = DurationRecorder()
+    /// How late the thread that slept until a frame's start woke up: the system's part of the lateness, without what a frame
+    /// before has taken too long.
+    private(set) var wakeUps = DurationRecorder()
     /// Frames that ended after their deadline, save those that did so in the grace.
     private(set) var overruns: UInt64 = 0
     /// Those.
@@ -80,7 +76,7 @@ struct Pacer {
     mutating func due(_ frame: UInt64, now: UInt64) -> UInt64 {
         let start = start(of: frame)
         guard policy == .skip, now > start, now > self.start(of: frame + 1) else { return start }
-        lateness.record(min(now - start, Self.latest))
+        lateness.record(now - start)
         count(now)
         leaveOut(before: frame, now: now)
         return self.start(of: frame)
@@ -90,8 +86,8 @@ struct Pacer {
     mutating func began(_ frame: UInt64, now: UInt64, hasSlept: Bool = false) {
         let start = start(of: frame)
         let lag = now > start ? now - start : 0
-        lateness.record(min(lag, Self.latest))
-        if hasSlept { wakeUps.record(min(lag, Self.latest)) }
+        lateness.record(lag)
+        if hasSlept { wakeUps.record(lag) }
         guard effectivePolicy(now) == .catchUp, lag > Self.longestLag, now > self.start(of: frame + 1) else { return }
         count(now)
         resynchronised += 1

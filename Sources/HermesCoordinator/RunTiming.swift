@@ -1,17 +1,10 @@
 import HermesProtocol
-import Histogram
+import HermesTiming
 
 /// Where the time of a run's frames went; `timing` in the JSON of `--summary`. Microseconds throughout.
 public struct RunTiming: Codable, Sendable {
     public struct Percentiles: Codable, Sendable {
         public var p50, p99, p999, max: Double
-
-        init(_ histogram: Histogram<UInt64>) {
-            p50 = microseconds(histogram.valueAtPercentile(50))
-            p99 = microseconds(histogram.valueAtPercentile(99))
-            p999 = microseconds(histogram.valueAtPercentile(99.9))
-            max = microseconds(histogram.maxRecorded)
-        }
 
         /// Nil for nothing.
         init?(_ durations: Durations) {
@@ -68,8 +61,8 @@ public struct RunTiming: Codable, Sendable {
         func all(_ part: (HostTimes) -> Durations) -> Percentiles? {
             Percentiles(told.map(part).reduce(Durations(), +))
         }
-        lateness = pacer.flatMap { $0.lateness.totalCount > 0 ? Percentiles($0.lateness) : nil }
-        wake_up = pacer.flatMap { $0.wakeUps.totalCount > 0 ? Percentiles($0.wakeUps) : nil }
+        lateness = pacer.flatMap { Percentiles($0.lateness.durations) }
+        wake_up = pacer.flatMap { Percentiles($0.wakeUps.durations) }
         step_start = all { $0.modules.map(\.start).reduce(Durations(), +) }
         // The desk takes part in every run, with modules or without.
         let stepping = told.filter { !$0.modules.isEmpty }

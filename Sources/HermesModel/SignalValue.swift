@@ -24,8 +24,10 @@ public enum SignalValue {
 
     /// Swift writes `2.0` and `1e+20` where `2` and `1e20` read back the same.
     private static func shortest(_ description: String) -> String {
-        if description.hasSuffix(".0") { return String(description.dropLast(2)) }
-        guard let plus = description.firstIndex(of: "+") else { return description }
+        // By bytes: characters would cost more than the digits, and recordings are made of these.
+        let bytes = description.utf8
+        if bytes.suffix(2).elementsEqual(".0".utf8) { return String(description.dropLast(2)) }
+        guard let plus = bytes.firstIndex(of: UInt8(ascii: "+")) else { return description }
         return String(description[..<plus] + description[description.index(after: plus)...])
     }
 

@@ -275,15 +275,11 @@ public final class NodeAgent {
     }
 
     private func addresses(_ open: OpenRun) -> [String] {
-        guard settings.endpoint.hasPrefix("tcp://") else { return [] }
-        func address(_ endpoint: String) -> String {
-            let rest = endpoint.dropFirst(6)
-            guard let colon = rest.lastIndex(of: ":"), !rest[colon...].contains("]") else { return String(rest) }
-            return String(rest[..<colon])
-        }
-        let own = address(settings.endpoint)
+        guard let own = TCPEndpoint(settings.endpoint)?.host else { return [] }
         let isEverywhere = own == "*" || own == "0.0.0.0" || own == "[::]"
-        guard let mirror = open.mirrorAddress.map(address), !isEverywhere, mirror != own else { return [own] }
+        guard let mirror = open.mirrorAddress.flatMap({ TCPEndpoint($0)?.host }), !isEverywhere, mirror != own else {
+            return [own]
+        }
         return [own, mirror]
     }
 

@@ -40,6 +40,22 @@ public struct HostShare: Sendable {
     /// For each phase what must be there before its wires are delivered; then, for the start, one part a peer.
     public var receives: [[Part]]
 
+    /// Where a signal of the whole plan is here; nil for another host's.
+    public func localSlot(of whole: Int) -> Int? {
+        // They rise: modules and their signals keep their order.
+        var low = 0, high = slots.count
+        while low < high {
+            let middle = (low + high) / 2
+            if slots[middle] < whole { low = middle + 1 } else { high = middle }
+        }
+        return low < slots.count && slots[low] == whole ? low : nil
+    }
+
+    /// Those of values that are for this host, by its own slots.
+    public func localised(_ values: [(slot: Int, bits: UInt64)]) -> [(slot: Int, bits: UInt64)] {
+        values.compactMap { slot, bits in localSlot(of: slot).map { (slot: $0, bits: bits) } }
+    }
+
     public init(host: Int, plan: Plan, slots: [Int]) {
         self.host = host
         self.plan = plan

@@ -176,7 +176,7 @@ def test_a_host_that_takes_no_files(desk, nodes):
     (["--frames", "100", "--seconds", "1"], "not both"),
     (["--seconds", "nan"], "--seconds is 0.01 to 3600"),
     (["--rounds", "0"], "--rounds is 1 to 1000"),
-    (["--mode", "single_frame"], "single_frame waits for somebody"),
+    (["--mode", "single_frame"], "'single_frame' is invalid for '--mode"),
     (["--rate", "100"], "--rate is for --mode realtime"),
     (["--rate", "0", "--mode", "realtime"], "--rate is 1 to 100000"),
     (["--grant", "0"], "--grant is 1 to 1024"),

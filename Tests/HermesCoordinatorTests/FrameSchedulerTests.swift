@@ -313,7 +313,7 @@ private final class Stage: @unchecked Sendable {
         let stage = Stage()
         stage.node.isPatient = false
         let (outcome, pacer) = try stage.run(.realtime, lastFrame: 5)
-        #expect(outcome == .completed && pacer.lateness.totalCount == 5)
+        #expect(outcome == .completed && pacer.lateness.durations.count == 5)
         // 100 Hz: whatever was slept, the deadlines are 10 ms apart.
         let deadlines = Set(stage.node.deadlines).sorted()
         #expect(deadlines.allSatisfy { ($0 - deadlines[0]) % 10_000_000 == 0 })

@@ -1,5 +1,10 @@
 /* -DNEIGHBOUR_COUNT=n: n inputs and n outputs, each output the sum of itself and its input. The same as the modules of
- * bench/zmq_floor.c, number for number, so that floor and product do the same work and can be seen to have done it. */
+ * bench/zmq_floor.c, number for number, so that floor and product do the same work and can be seen to have done it.
+ * -DNEIGHBOUR_SLEEP_NS=n: a step lasts so long besides, without a processor. */
+#ifdef NEIGHBOUR_SLEEP_NS
+#define _GNU_SOURCE
+#include <time.h>
+#endif
 #include <hermes/module.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -37,6 +42,9 @@ static int stage(void) {
 
 static int step(double dt) {
   (void)dt;
+#ifdef NEIGHBOUR_SLEEP_NS
+  nanosleep(&(struct timespec){.tv_nsec = NEIGHBOUR_SLEEP_NS}, NULL);
+#endif
   for (int i = 0; i < NEIGHBOUR_COUNT; i++) {
     double next = hermes_read_f64(own[i]) + hermes_read_f64(in[i]);
     hermes_write_f64(own[i], next >= LIMIT ? next - LIMIT : next);

@@ -82,11 +82,10 @@ struct StreamAddress {
 
     /// `tcp://HOST:PORT`
     init(endpoint: String) throws {
-        let rest = endpoint.dropFirst(6)
-        guard endpoint.hasPrefix("tcp://"), let colon = rest.lastIndex(of: ":"),
-            let port = Int(rest[rest.index(after: colon)...])
-        else { throw TransportError(text: "'\(endpoint)' is no TCP endpoint") }
-        try self.init(host: String(rest[..<colon]), port: port)
+        guard let parts = TCPEndpoint(endpoint), let port = parts.port else {
+            throw TransportError(text: "'\(endpoint)' is no TCP endpoint")
+        }
+        try self.init(host: parts.host, port: port)
     }
 
     /// Nil for a path longer than a socket may have.

@@ -39,7 +39,7 @@ struct Bench: ParsableCommand {
     @Option(help: ArgumentHelp("Rounds, in which all who are compared take turns; 3 if not given.", valueName: "count"))
     var rounds: Int?
     @Option(help: "afap, or realtime: how late frames begin.")
-    var mode: Execution.Mode = .afap
+    var mode: BenchmarkMode = .afap
     @Option(help: ArgumentHelp("Frames a second in realtime; 1000 if not given.", valueName: "hz"))
     var rate: Int?
     @Option(help: ArgumentHelp("Frames that hosts are granted at once, 1 to 1024.", valueName: "count"))
@@ -58,7 +58,6 @@ struct Bench: ParsableCommand {
 
     func validate() throws {
         for (text, option, most) in lists { _ = try text.map { try BenchmarkShape.list($0, of: option, most: most) } }
-        if mode == .singleFrame { throw ValidationError("--mode is afap or realtime: single_frame waits for somebody") }
         if let frames, !(10...Self.mostFrames).contains(frames) {
             throw ValidationError("--frames is 10 to \(Self.mostFrames)")
         }
@@ -136,10 +135,13 @@ struct Bench: ParsableCommand {
             shapes: shapes, frames: frames, seconds: seconds ?? (quick ? 0.05 : isRealtime ? 3 : 0.3),
             rounds: rounds ?? (quick ? 1 : 3),
             pacing: BenchmarkPacing(
-                mode: mode, rateHz: rate ?? 1000, grant: grant,
+                mode: isRealtime ? .realtime : .afap, rateHz: rate ?? 1000, grant: grant,
                 // Nodes of our own stand for other machines, which have no socket file between them.
                 mirrors: simulation?.execution.mirrors ?? .tcp),
             hosts: Array(named.prefix(shapes.map(\.hosts).max() ?? 1)), keyFile: keyOption.key,
             againstHelics: against == .helics, countsSystemCalls: !quick && !isRealtime && config == nil)
     }
 }
+
+/// Modes that need nobody to go on.
+enum BenchmarkMode: String, CaseIterable, ExpressibleByArgument { case afap, realtime }

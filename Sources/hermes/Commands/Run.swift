@@ -102,6 +102,7 @@ struct Run: ParsableCommand {
         for target in [record, summary, trace] {
             if let target, target != summary || target != "-" { try OutputFile.check(target) }
         }
+        if grant != nil, let reason = whyNothingIsGranted(simulation) { console.warning("--grant: \(reason)") }
         var meeting = meeting.meeting
         meeting.grant = grant
         var session = RunSession(
@@ -142,6 +143,14 @@ struct Run: ParsableCommand {
                 "\(options.compactMap { $0 }.joined(separator: " with ")) makes more than 2^53 frames of this simulation"
             )
         }
+    }
+
+    private func whyNothingIsGranted(_ simulation: Simulation) -> String? {
+        if simulation.modules.allSatisfy({ $0.host == nil }) {
+            return "no effect, for all modules run on this host and wait for no messages"
+        }
+        let mode = simulation.execution.mode
+        return mode == .afap ? nil : "no effect in mode \(mode.rawValue), where frames are granted one by one"
     }
 
     private func lastFrame(of simulation: Simulation) -> UInt64? {

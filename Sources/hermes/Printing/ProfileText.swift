@@ -11,7 +11,8 @@ enum ProfileText {
                     + [decimals(module.wait_mean_us, 1)]
             })
         var rows: [[String]] = []
-        for host in profile.hosts {
+        // A desk without modules only coordinates.
+        for host in profile.hosts where host.execute.max_us > 0 || host.mirror.max_us > 0 {
             let parts = [
                 ("execute", host.execute), ("mirror", host.mirror), ("wake-ups, delivery", host.wait),
             ]
