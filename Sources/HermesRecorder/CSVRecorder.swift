@@ -11,7 +11,10 @@ import Synchronization
 /// after a reset has a file of its own: `run.csv`, then `run.epoch1.csv`.
 public final class CSVRecorder: FrameObserver, @unchecked Sendable {
     private static let ringBytes = 4 << 20
-    private static let flushMilliseconds = 200, realtimeFlushMilliseconds = 10
+    private static let flushMilliseconds = 200
+    /// In realtime the writer is woken so often a second, by a row that was given: it works when a frame has ended and not
+    /// when the next one is to begin.
+    private static let realtimeWakes = 100.0
 
     private let path: String
     /// Told of every file before its first row is written.
@@ -49,7 +52,8 @@ public final class CSVRecorder: FrameObserver, @unchecked Sendable {
         columns = slots.map { ($0, plan.registry.signals[$0].type) }
         let part = Self.path(path, epoch: epoch)
         let header = ["frame", "time"] + slots.map { Self.quoted(plan.registry.signals[$0].name.description) }
-        let ring = RowRing(width: columns.count + 2, bytes: Self.ringBytes)
+        let rowsAWake = isRealtime ? Int(max(1, min(plan.rateHz / Self.realtimeWakes, 1e9))) : .max
+        let ring = RowRing(width: columns.count + 2, bytes: Self.ringBytes, rowsAWake: rowsAWake)
         let writer = try CSVWriter(
             path: part, header: header.joined(separator: ","), types: columns.map(\.type), ring: ring,
             abandonment: abandonment)
@@ -58,8 +62,7 @@ public final class CSVRecorder: FrameObserver, @unchecked Sendable {
         self.writer = writer
         let yields = isRealtime
         thread = startThread {
-            writer.run(
-                everyMilliseconds: yields ? Self.realtimeFlushMilliseconds : Self.flushMilliseconds, yields: yields)
+            writer.run(everyMilliseconds: Self.flushMilliseconds, yields: yields)
         }
     }
 

@@ -5,6 +5,7 @@ import Synchronization
 final class RowRing: @unchecked Sendable {
     let width: Int
     let capacity: Int
+    private let rowsAWake: Int
     private let memory: UnsafeMutablePointer<UInt64>
     private let head = Atomic<Int>(0)  // rows taken
     private let tail = Atomic<Int>(0)  // rows given
@@ -16,8 +17,10 @@ final class RowRing: @unchecked Sendable {
     /// - Parameters:
     ///   - width: 8-byte numbers in a row.
     ///   - bytes: about as much memory as it may take; at least 64 rows.
-    init(width: Int, bytes: Int) {
+    ///   - rowsAWake: after so many the consumer is woken; by default when half of the room is used.
+    init(width: Int, bytes: Int, rowsAWake: Int = .max) {
         self.width = width
+        self.rowsAWake = rowsAWake
         capacity = max(64, bytes / (8 * width))
         memory = .allocate(capacity: capacity * width)
         // Every page is there before the first frame.
@@ -41,8 +44,8 @@ final class RowRing: @unchecked Sendable {
         guard used < capacity else { return false }
         fill(memory + (tail % capacity) * width)
         self.tail.store(tail + 1, ordering: .releasing)
-        // Once as it passes half: the consumer looks by itself a few times a second.
-        if used == capacity / 2 { sem_post(filled) }
+        // The consumer looks by itself a few times a second.
+        if used == capacity / 2 || (tail + 1) % rowsAWake == 0 { sem_post(filled) }
         return true
     }
 
@@ -56,7 +59,7 @@ final class RowRing: @unchecked Sendable {
         producerWaits.store(false, ordering: .relaxed)
     }
 
-    /// Consumer: sleeps until the ring is half full, `wake` was called or the time has passed.
+    /// Consumer: sleeps until there are rows to be woken for, `wake` was called or the time has passed.
     func waitForRows(milliseconds: Int) { filled.wait(milliseconds: milliseconds) }
     func wake() { sem_post(filled) }
 
