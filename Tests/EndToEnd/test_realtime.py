@@ -3,6 +3,7 @@ import json
 import os
 import shutil
 import signal
+import struct
 import subprocess
 import time
 from pathlib import Path
@@ -175,6 +176,52 @@ def test_nothing_is_asked_in_another_mode(bench):
         sim.command("stop")
         sim.finish(20).expect(0)
     assert "realtime" not in told(bench)
+
+
+def spin_ns(name):
+    """How long its waits may look before they sleep, by docs/segment.md."""
+    raw = Path(f"/dev/shm/hermes_{name}").read_bytes()
+    control, = struct.unpack_from("<Q", raw, 40)
+    return struct.unpack_from("<I", raw, control + 172)[0]
+
+
+@pytest.fixture
+def one_cpu():
+    """Words before a command that let it have one CPU's worth of time."""
+    name = f"hermes-test-{os.getpid()}"
+    for folder, file, quota in ((f"/sys/fs/cgroup/{name}", "cpu.max", "100000 100000"),
+                                (f"/sys/fs/cgroup/cpu/{name}", "cpu.cfs_quota_us", "100000")):
+        folder = Path(folder)
+        try:
+            folder.mkdir()
+        except OSError:
+            continue
+        if not (folder / file).exists():  # the kernel makes it, where there is such a control group
+            folder.rmdir()
+            continue
+        (folder / file).write_text(quota)
+        yield ["sh", "-c", 'echo $$ > "$0" && exec "$@"', str(folder / "cgroup.procs")]
+        wait_for(lambda: not (folder / "cgroup.procs").read_text(), "its processes are gone")
+        folder.rmdir()
+        return
+    pytest.skip("no control group with a CPU quota can be made here: what a quota does to waits was not tried")
+
+
+@pytest.mark.parametrize("realtime, spins", [("{ grace_s: 0 }", True), ("{ priority: 20 }", False)])
+def test_waits_spin_where_yielding_can_help(bench, realtime, spins):
+    with bench.live({"fine": FINE}, realtime=realtime) as sim:
+        sim.ready()
+        assert (spin_ns(sim.name) > 0) == spins
+        sim.command("stop")
+        sim.finish(20).expect(0)
+
+
+def test_nobody_spins_a_quota_away(bench, one_cpu):
+    with Running(bench.desk, bench.config({"fine": FINE}, mode="realtime"), prefix=one_cpu) as sim:
+        sim.ready()
+        assert spin_ns(sim.name) == 0
+        sim.command("stop")
+        sim.finish(20).expect(0)
 
 
 @CAN_DROP
