@@ -249,3 +249,16 @@ def test_a_window_that_there_is_not(desk, count):
     done = desk.command("run", desk.write("sim.yaml", "version: '0.2'\n"), "--grant", count)
     done.expect(64, "--grant", "1 to 1024" if count in ("0", "1025", "1000000000") else repr(count))
     assert not done.stdout
+
+
+@pytest.mark.parametrize("mode, places, reason", [
+    ("afap", "---", "all modules run on this host"), ("realtime", "---", "all modules run on this host"),
+    ("realtime", "a--", "frames are granted one by one"), ("afap", "a--", None)])
+def test_a_window_without_effect_is_said(hosts, mode, places, reason):
+    hosts.start("a")
+    done = hosts.run(hosts.ring(places, end_time=0.1, mode=mode), "--grant", 4).expect(0)
+    if reason is None:
+        assert "--grant" not in done.stderr
+    else:
+        done.expect(0, "hermes: --grant: no effect", reason)
+    hosts.rest()

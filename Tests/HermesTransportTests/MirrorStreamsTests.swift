@@ -91,6 +91,34 @@ import Testing
         #expect(try mesh.receive(at: 0, from: 1) == 4)
     }
 
+    /// With the deadline 0; three of them, so that those who wait take from everybody.
+    @Test(arguments: Way.allCases, [2, 3]) func aLookWaitsForNothingAndTakesWhatIsThere(way: Way, hosts: Int) throws {
+        let mesh = try Mesh(hosts, way)
+        mesh.meetAll()
+        let peers = 1..<hosts
+        try mesh.reserve(0, sends: [[]], receives: [peers.map { ($0, 0, Self.many) }])
+        for peer in peers { try mesh.reserve(peer, sends: [[(0, 0, Self.many)]], receives: [[]]) }
+        func look(_ peer: Int) throws(LinkFault) -> Int? {
+            try mesh.streams[0].nextMirror(
+                from: peer, epoch: 0, frame: 1, phase: 0, count: Self.many, until: 0
+            )?.count
+        }
+        for peer in peers { #expect(try look(peer) == nil) }
+        let sender = startThread {
+            for peer in peers {
+                try? mesh.send(7, from: peer, to: 0, count: Self.many)
+                try? mesh.streams[peer].flush()
+            }
+        }
+        defer { pthread_join(sender, nil) }
+        for peer in peers {
+            #expect(eventually { (try? look(peer)) == 8 * Self.many })
+            #expect(try look(peer) == nil)
+        }
+        for peer in peers { mesh.streams[peer].close() }
+        #expect(eventually { fault { () throws(LinkFault) in _ = try look(1) } != nil })
+    }
+
     @Test(arguments: Way.allCases) func anAlarmWakesWhoeverWaits(way: Way) throws {
         let mesh = try pair(way)
         let faults = mesh.sideBySide { host -> LinkFault? in
