@@ -1,0 +1,114 @@
+import CKeeper
+import Glibc
+import HermesBackplane
+import HermesModel
+import HermesPlan
+import HermesProtocol
+import HermesTransport
+
+// Which module or host it was, and why, in words.
+
+extension EmbeddedNode {
+    func record<Result>(_ index: Int, _ body: (ProcessRecord) -> Result) -> Result {
+        supervisor!.records.with { body($0[Int(processes[index]!.id)]) }
+    }
+
+    func exitStatus(_ index: Int) -> Int32? { record(index) { $0.exitStatus } }
+
+    func isLost(_ index: Int) -> Bool {
+        record(index) { $0.isLoss(ofFreeScript: plan?.modules[index].isFree == true) }
+    }
+
+    /// The first module that is gone and whose loss ends the run.
+    var fatalLoss: Int? { recordOrder.first { guards?.place(of: $0) == nil && isLost($0) } }
+
+    func throwIfLost(frame: UInt64?) throws {
+        if let index = fatalLoss { throw lost(index, frame: frame) }
+    }
+
+    /// Who made the barrier report a fault.
+    func lossFailure(frame: UInt64) -> RunFailure {
+        for index in recordOrder where guards?.place(of: index) == nil && segment!.status(ofModule: index) != 0 {
+            return statusFailure(index, segment!.status(ofModule: index), reason(of: index), frame: frame)
+        }
+        if let index = fatalLoss { return lost(index, frame: frame) }
+        if isAbandoned { return abandoned(frame) }
+        return RunFailure(
+            .protocolError, host: hostName, frame: frame, cause: "the barrier failed for no known reason")
+    }
+
+    func linkFailure(_ fault: LinkFault, frame: UInt64) -> RunFailure {
+        switch fault {
+        case .alarm:
+            if fatalLoss != nil { return lossFailure(frame: frame) }
+            if isAbandoned { return abandoned(frame) }
+            return RunFailure(.lost, host: hostName, frame: frame, cause: "lost its links to other hosts")
+        case .interrupted:
+            return RunFailure(.refused, host: hostName, frame: frame, cause: "was told to end")
+        case .protocolError(let peer, let cause):
+            return RunFailure(
+                .protocolError, host: peerName(peer), frame: frame, cause: "\(cause) (host \(hostName) says so)")
+        case .silent(let peer, let seconds):
+            return RunFailure(
+                .timeout, host: peerName(peer), frame: frame,
+                cause: "has not sent its values within \(SignalValue.text(seconds)) s")
+        case .unreachable(let peer):
+            var failure = RunFailure(
+                .lost, host: hostName, frame: frame, cause: "lost its link to host \(peerName(peer))")
+            failure.peer = peerName(peer)
+            return failure
+        }
+    }
+
+    func peerName(_ index: Int) -> String { (plan?.hosts[index] ?? nil) ?? "desk" }
+
+    /// The reason travels by FIFO, ahead of the status: it is there or about to be.
+    func reason(of index: Int) -> String {
+        supervisor!.records.wait(until: deadline(after: 0.2)) { $0[Int(self.processes[index]!.id)].stepReason } ?? ""
+    }
+
+    func lost(_ index: Int, frame: UInt64?) -> RunFailure {
+        if isAbandoned { return abandoned(frame) }
+        lifecycles.with { _ = $0[index].handle(.fail) }
+        let seen = record(index) { $0 }
+        if let rubbish = seen.rubbish { return failure(.protocolError, index, rubbish, frame: frame) }
+        if let code = seen.launchError {
+            return failure(
+                .launch, index,
+                "can't be started: \(simulation.modules[index].program): \(String(cString: strerror(code)))")
+        }
+        let status = seen.exitStatus ?? 0
+        let number = keeper_status_signal(status)
+        if number != 0 {
+            return failure(.signal, index, "ended by \(signalWords(number))", frame: frame)
+        }
+        let before = seen.announcement == nil && !seen.isFree ? " before it announced its signals" : ""
+        return failure(.exit, index, "exited with code \(keeper_status_code(status))\(before)", frame: frame)
+    }
+
+    func abandoned(_ frame: UInt64?) -> RunFailure {
+        RunFailure(.refused, frame: frame, cause: "interrupted while waiting for modules")
+    }
+
+    func callFailure(_ index: Int, _ call: String, _ status: Int32, _ reason: String) -> RunFailure {
+        lifecycles.with { _ = $0[index].handle(.fail) }
+        return failure(.status, index, "\(call) returned \(status)\(reason.isEmpty ? "" : ": \(reason)")")
+    }
+
+    func timeoutFailure(_ index: Int, _ seconds: Double, frame: UInt64) -> RunFailure {
+        failure(.timeout, index, "did not finish its step within \(SignalValue.text(seconds)) s", frame: frame)
+    }
+
+    func statusFailure(_ index: Int, _ status: Int32, _ reason: String, frame: UInt64) -> RunFailure {
+        lifecycles.with { _ = $0[index].handle(.fail) }
+        return failure(
+            .status, index, "step returned \(status)\(reason.isEmpty ? "" : ": \(reason)")", frame: frame)
+    }
+
+    func failure(_ code: RunFailure.Code, _ index: Int, _ cause: String, frame: UInt64? = nil) -> RunFailure {
+        let lines = processes[index] == nil || supervisor == nil ? [] : record(index) { Array($0.lastLines.suffix(4)) }
+        return RunFailure(
+            code, module: simulation.modules[index].name, host: hostName, frame: frame, cause: cause,
+            lastLines: lines)
+    }
+}
