@@ -4,43 +4,20 @@ on them.
 HERMES_NODE_BIN   the hermes-node binary (default: beside hermes)
 """
 import os
-import random
 import re
 import shutil
 import signal
-import socket
 import subprocess
 from pathlib import Path
 
 import pytest
 from conftest import HERE, HERMES, PATIENCE, Running, environ, processes_of, shared_memory, wait_for
+from ports import BLOCKS, PORTS_OF_A_NODE
 from zmtp import write_keys
 
 NODE = Path(os.environ.get("HERMES_NODE_BIN", HERMES.parent / "hermes-node")).absolute()
 LIVENESS = 2.0
 """Seconds after which a silent host counts as lost (the default)."""
-PORTS_OF_A_NODE = 10
-
-
-def port_blocks():
-    """First ports of blocks that nobody has, below the range the kernel gives out by itself."""
-    while True:
-        first = random.randrange(10000, 32000, PORTS_OF_A_NODE)
-        if all(port_is_free(port) for port in range(first, first + PORTS_OF_A_NODE)):
-            yield first
-
-
-def port_is_free(port):
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
-
-
-BLOCKS = port_blocks()
 
 
 class Keys:

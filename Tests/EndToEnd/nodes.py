@@ -11,41 +11,19 @@ itself uses `stop`, `kill` or `fell`. HERMES_NODE_BIN names another binary than 
 """
 import itertools
 import os
-import random
 import shutil
 import signal
-import socket
 import subprocess
 from pathlib import Path
 
 import pytest
 from conftest import HERE, HERMES, SESSION, environ, wait_for
+from ports import BLOCKS, PORTS_OF_A_NODE
 
 NODE = Path(os.environ.get("HERMES_NODE_BIN", HERMES.parent / "hermes-node")).absolute()
 MARK = "HERMES_TEST_NODE"
 """Stands in the environment of a node and of everything it starts."""
 COUNTER = itertools.count(1)
-PORTS_EACH = 10
-"""One for the node, the others for its runs."""
-
-
-def free_ports():
-    """The first of some neighbouring ports that nobody uses, below those the system hands out by itself."""
-    for _ in range(200):
-        first = random.SystemRandom().randrange(15000, 32000, PORTS_EACH)
-        if all(is_free(port) for port in range(first, first + PORTS_EACH)):
-            return first
-    pytest.fail("no free ports")
-
-
-def is_free(port):
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-        return True
 
 
 def is_listening(pid, port):
@@ -95,7 +73,7 @@ class Node:
     def words(self):
         words = [str(NODE), "--listen", self.endpoint, "--modules", str(self.root)]
         if not self.listen:
-            words += ["--ports", f"{self.port + 1}-{self.port + PORTS_EACH - 1}"]
+            words += ["--ports", f"{self.port + 1}-{self.port + PORTS_OF_A_NODE - 1}"]
         if self.key:
             words += ["--key", str(self.key), "--accept", f"{self.nodes.key}.pub"]
         return words + self.arguments
@@ -105,7 +83,7 @@ class Node:
         keeps_port = self.port is not None
         for _ in range(5):
             if not self.listen and not keeps_port:
-                self.port = free_ports()
+                self.port = next(BLOCKS)
             with open(self.err, "ab") as err:
                 self.process = subprocess.Popen(self.words, stdout=err, stderr=err, stdin=subprocess.DEVNULL, cwd=self.root,
                                                 env={**self.nodes.environment, MARK: self.mark})

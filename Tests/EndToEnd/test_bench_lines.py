@@ -10,7 +10,7 @@ import threading
 
 import pytest
 from conftest import REPOSITORY
-from hosts import port_blocks
+from ports import BLOCKS
 
 BENCH = REPOSITORY / "bench"
 
@@ -67,7 +67,7 @@ def delayed(compiled):
 @pytest.mark.parametrize("microseconds", [0, 3000])
 def test_delay_passes_on_every_byte_both_ways(delayed, microseconds):
     """More than all buffers on the way hold, while the other side reads nothing yet; the end of a stream, too."""
-    port = next(port_blocks())
+    port = next(BLOCKS)
     data = random.Random(1).randbytes(30_000_000)
     with socket.create_server(("127.0.0.1", port)) as server:
         delayed(microseconds, port)
@@ -85,7 +85,7 @@ def test_delay_passes_on_every_byte_both_ways(delayed, microseconds):
 
 
 def test_delay_tells_that_a_connection_is_gone(delayed):
-    port = next(port_blocks())
+    port = next(BLOCKS)
     with socket.create_server(("127.0.0.1", port)) as server:
         delayed(1000, port)
         near = socket.create_connection(("127.0.0.2", port))
