@@ -124,12 +124,9 @@ void hermes_realtime_apply_to(const char *prefix, const hermes_realtime_wish *wi
 }
 
 uint32_t hermes_usable_cpus(void) {
-  cpu_set_t *cpus = CPU_ALLOC(HERMES_CPU_BYTES * 8);
-  if (!cpus) return 0;
-  int known = sched_getaffinity(0, CPU_ALLOC_SIZE(HERMES_CPU_BYTES * 8), cpus) == 0;
-  uint32_t count = known ? (uint32_t)CPU_COUNT_S(CPU_ALLOC_SIZE(HERMES_CPU_BYTES * 8), cpus) : 0;
-  CPU_FREE(cpus);
-  return count;
+  cpu_set_t cpus[HERMES_CPU_BYTES / sizeof(cpu_set_t)];
+  memset(cpus, 0, sizeof cpus);
+  return sched_getaffinity(0, sizeof cpus, cpus) == 0 ? (uint32_t)CPU_COUNT_S(sizeof cpus, cpus) : 0;
 }
 
 void hermes_online_cpus(uint8_t cpus[HERMES_CPU_BYTES]) {

@@ -160,6 +160,6 @@ enum RealtimeCautions {
 
     /// Microseconds that realtime threads may take of each second; nil where the kernel does not say.
     private static var throttle: Int? {
-        firstLine(of: "/proc/sys/kernel/sched_rt_runtime_us").flatMap { Int($0) }
+        SystemLines.first(of: "/proc/sys/kernel/sched_rt_runtime_us").flatMap { Int($0) }
     }
 }

@@ -1,5 +1,4 @@
 import CHermes
-import Glibc
 
 /// How long threads that wait for each other may stay awake (CHermes/spin.h) on this machine.
 enum ShortWait {
@@ -28,7 +27,7 @@ enum CPUQuota {
     ///   - groups: a file, one line a hierarchy.
     ///   - root: the folder where they are mounted.
     static func least(groups: String, root: String) -> Double? {
-        lines(of: groups).flatMap { line -> [Double] in
+        SystemLines(groups).flatMap { line -> [Double] in
             // "4:cpu,cpuacct:/a/b", or "0::/a/b" for all controllers at once (cgroups(7)).
             let words = line.split(separator: ":", maxSplits: 2, omittingEmptySubsequences: false)
             guard words.count == 3 else { return [] }
@@ -48,26 +47,15 @@ enum CPUQuota {
 
     /// "max 100000" or "50000 100000": of so many microseconds.
     private static func unified(_ folder: String) -> Double? {
-        let numbers = (firstLine(of: folder + "/cpu.max") ?? "").split(separator: " ").map { Double($0) }
+        let numbers = (SystemLines.first(of: folder + "/cpu.max") ?? "").split(separator: " ").map { Double($0) }
         guard numbers.count == 2, let quota = numbers[0], let period = numbers[1], period > 0 else { return nil }
         return quota / period
     }
 
     private static func legacy(_ folder: String) -> Double? {
-        guard let quota = firstLine(of: folder + "/cpu.cfs_quota_us").flatMap({ Double($0) }), quota > 0,
-            let period = firstLine(of: folder + "/cpu.cfs_period_us").flatMap({ Double($0) }), period > 0
+        guard let quota = SystemLines.first(of: folder + "/cpu.cfs_quota_us").flatMap({ Double($0) }), quota > 0,
+            let period = SystemLines.first(of: folder + "/cpu.cfs_period_us").flatMap({ Double($0) }), period > 0
         else { return nil }
         return quota / period
-    }
-
-    private static func lines(of path: String) -> [String] {
-        guard let file = fopen(path, "re") else { return [] }
-        defer { fclose(file) }
-        var lines: [String] = [], room = [CChar](repeating: 0, count: 4096)
-        while fgets(&room, Int32(room.count), file) != nil {
-            lines.append(
-                String(decoding: room.prefix { $0 != 0 && $0 != 10 }.map { UInt8(bitPattern: $0) }, as: UTF8.self))
-        }
-        return lines
     }
 }

@@ -35,13 +35,8 @@ public enum ThisMachine {
     private static let telling = ["fma", "fma4", "avx", "avx2", "avx512f", "sse4_1", "asimd", "sve"]
 
     private static func processorLines() -> (String, [String]) {
-        guard let file = fopen("/proc/cpuinfo", "re") else { return ("unknown", []) }
-        defer { fclose(file) }
         var processor = "unknown", features: [String] = []
-        var room = [CChar](repeating: 0, count: 16384)
-        while fgets(&room, Int32(room.count), file) != nil {
-            let line = String(
-                decoding: room.prefix { $0 != 0 && $0 != 10 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        for line in SystemLines("/proc/cpuinfo") {
             if line.isEmpty { break }
             guard let colon = line.firstIndex(of: ":") else { continue }
             let value = line[line.index(after: colon)...].drop { $0 == " " }

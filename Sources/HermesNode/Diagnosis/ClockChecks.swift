@@ -13,7 +13,7 @@ enum ClockChecks {
     }
 
     private static var governor: Finding {
-        guard let governor = firstLine(of: "/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor") else {
+        guard let governor = SystemLines.first(of: "/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor") else {
             return .fine("CPU governor", "none to be seen: a virtual machine, or a fixed frequency")
         }
         return governor == "performance"
@@ -24,7 +24,8 @@ enum ClockChecks {
     }
 
     private static var source: Finding? {
-        guard let source = firstLine(of: "/sys/devices/system/clocksource/clocksource0/current_clocksource") else {
+        guard let source = SystemLines.first(of: "/sys/devices/system/clocksource/clocksource0/current_clocksource")
+        else {
             return nil
         }
         // Those that a process reads without a call of the kernel.
@@ -53,14 +54,4 @@ enum ClockChecks {
                 "clock", "not synchronised: logs of several hosts don't line up",
                 cure: "run chrony or systemd-timesyncd")
     }
-}
-
-/// Without its end; nil when there is none.
-func firstLine(of path: String) -> String? {
-    guard let file = fopen(path, "re") else { return nil }
-    defer { fclose(file) }
-    var room = [CChar](repeating: 0, count: 512)
-    guard fgets(&room, Int32(room.count), file) != nil else { return nil }
-    let line = String(decoding: room.prefix { $0 != 0 && $0 != 10 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
-    return line.isEmpty ? nil : line
 }

@@ -9,12 +9,7 @@ struct LimitChecks {
 
     /// The soft limit by its name in /proc/self/limits; none counts as unlimited.
     private static func limit(_ name: String) -> UInt {
-        guard let file = fopen("/proc/self/limits", "r") else { return .max }
-        defer { fclose(file) }
-        var room = [CChar](repeating: 0, count: 256)
-        while fgets(&room, Int32(room.count), file) != nil {
-            let line = String(decoding: room.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
-            guard line.hasPrefix(name) else { continue }
+        for line in SystemLines("/proc/self/limits") where line.hasPrefix(name) {
             return line.dropFirst(name.count).split(separator: " ").first.flatMap { UInt($0) } ?? .max
         }
         return .max

@@ -7,11 +7,7 @@ public enum PortChecks {
     public static var listening: Set<Int> {
         var ports: Set<Int> = []
         for table in ["/proc/self/net/tcp", "/proc/self/net/tcp6"] {
-            guard let file = fopen(table, "re") else { continue }
-            defer { fclose(file) }
-            var room = [CChar](repeating: 0, count: 512)
-            while fgets(&room, Int32(room.count), file) != nil {
-                let line = String(decoding: room.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+            for line in SystemLines(table) {
                 // Number, local ADDRESS:PORT in hexadecimal, remote one, state: 0A listens.
                 let words = line.split(separator: " ", maxSplits: 4)
                 guard words.count > 3, words[3] == "0A", let port = words[1].split(separator: ":").last else {
