@@ -31,10 +31,14 @@ def compile_floor(folder):
     return program
 
 
+def neighbour(signals, lasting):
+    """The program of a ring's modules; `lasting`: of those whose step lasts."""
+    return f"neighbour_{signals}_us" if lasting else f"neighbour_{signals}"
+
+
 def compile_neighbour(folder, signals, sleep_us=0):
-    """The module of a ring, as `neighbour_SIGNALS`; one whose step lasts as `neighbour_SIGNALS_us`."""
     lasts = [f"-DNEIGHBOUR_SLEEP_NS={1000 * sleep_us}"] if sleep_us else []
-    compile_c(ROOT / "bench" / "modules" / "neighbour.c", folder / f"neighbour_{signals}{'_us' if sleep_us else ''}",
+    compile_c(ROOT / "bench" / "modules" / "neighbour.c", folder / neighbour(signals, sleep_us > 0),
               f"-DNEIGHBOUR_COUNT={signals}", *lasts, "-I", ROOT / "include", ROOT / ".build" / "lib" / "libhermes.a",
               "-pthread", "-ldl", "-lm")
 
@@ -216,13 +220,12 @@ class Ring:
         of_first = f', mirror: "{mirror}"' if mirror else ""
         shape = "-".join(map(str, (hosts, signals, modules, int(all_wired), int(closed), int(lasting))))
         shape += "" if mirror is None else "-" + mirror.rpartition("/")[2]
-        program = f"neighbour_{signals}{'_us' if lasting else ''}"
         self.config = nodes.folder / f"ring-{shape}-{settings['mode']}-{settings.get('mirrors')}.yaml"
         self.config.write_text("\n".join([
             'version: "0.2"', "name: hermes-bench", "hosts:",
             *(f'  h{h}: {{ {nodes.entry(h)}{"" if h else of_first} }}' for h in range(hosts)),
             "modules:",
-            *(f"  {name}: {{ type: process, executable: ./{program}, host: h{h} }}" for name, h in names),
+            *(f"  {name}: {{ type: process, executable: ./{neighbour(signals, lasting)}, host: h{h} }}" for name, h in names),
             "wiring:",
             *(f"  - {{ src: m{one}.own.*, dst: m{other}.in.* }}" for one, other in wires),
             "execution:", *(f"  {key}: {value}" for key, value in settings.items())]) + "\n")

@@ -262,7 +262,7 @@ public final class Coordinator: @unchecked Sendable {
         _ outcome: RunOutcome, _ failure: RunFailure?, frames: UInt64, wall: Double,
         hostTimes: [HostTimes], _ scheduler: FrameScheduler?
     ) -> RunSummary {
-        let pacer = scheduler?.pacer
+        let pacer = scheduler?.pacer, lateness = pacer.flatMap { RunTiming.Percentiles($0.lateness.durations) }
         let staged = progress.stagedNanoseconds == 0 ? monotonicNow() : progress.stagedNanoseconds
         let time = Double(frames) / simulation.execution.rateHz
         return RunSummary(
@@ -275,9 +275,9 @@ public final class Coordinator: @unchecked Sendable {
             epochs: Int(progress.epoch) + 1,
             overruns: pacer?.overruns ?? 0,
             resynchronised: pacer.flatMap { $0.resynchronised > 0 ? $0.resynchronised : nil },
-            lateness_us: pacer.flatMap { RunTiming.Percentiles($0.lateness.durations) },
+            lateness_us: lateness,
             realtime: pacer.flatMap { pacer in
-                pacer.lateness.durations.count > 0 || !report.threads.isEmpty
+                lateness != nil || !report.threads.isEmpty
                     ? RealtimeSummary(simulation.execution.realtime, pacer, report) : nil
             },
             timing: timing(hostTimes, scheduler), profile: profile(hostTimes, scheduler),

@@ -23,6 +23,9 @@ public struct Simulation: Sendable {
         self.execution = execution
         self.server = server
     }
+
+    /// All modules are: a run needs no node and no messages.
+    public var isAtDesk: Bool { modules.allSatisfy { $0.host == nil } }
 }
 
 /// A machine with a `hermes-node`.

@@ -146,7 +146,7 @@ struct Run: ParsableCommand {
     }
 
     private func whyNothingIsGranted(_ simulation: Simulation) -> String? {
-        if simulation.modules.allSatisfy({ $0.host == nil }) {
+        if simulation.isAtDesk {
             return "no effect, for all modules run on this host and wait for no messages"
         }
         let mode = simulation.execution.mode
@@ -198,8 +198,8 @@ struct Run: ParsableCommand {
         if path == "-" { return console.result(text) }
         do {
             try OutputFile.write(text + "\n", to: path)
-        } catch let failure as RunFailure {
-            console.error("the summary \(failure.cause)")
+        } catch {
+            console.error("the summary \(error.cause)")
             throw ExitCode(2)
         }
     }

@@ -4,8 +4,8 @@ import HermesProtocol
 /// Files that commands write for their users.
 enum OutputFile {
     /// Before anything is started; leaves the file as it is.
-    /// - Throws: `RunFailure` when the file could not be written.
-    static func check(_ path: String) throws {
+    /// - Throws: when the file could not be written.
+    static func check(_ path: String) throws(RunFailure) {
         var status = stat()
         if stat(path, &status) == 0, status.st_mode & S_IFMT != S_IFREG, status.st_mode & S_IFMT != S_IFDIR {
             // The reader of a FIFO would take opening and closing it for the end.
@@ -25,11 +25,11 @@ enum OutputFile {
         close(descriptor)
     }
 
-    /// - Throws: `RunFailure` when the file can't be written.
-    static func write(_ text: String, to path: String) throws { try write(Array(text.utf8), to: path) }
+    /// - Throws: when the file can't be written.
+    static func write(_ text: String, to path: String) throws(RunFailure) { try write(Array(text.utf8), to: path) }
 
-    /// - Throws: `RunFailure` when the file can't be written.
-    static func write(_ bytes: [UInt8], to path: String) throws {
+    /// - Throws: when the file can't be written.
+    static func write(_ bytes: [UInt8], to path: String) throws(RunFailure) {
         guard let file = fopen(path, "we") else { throw failure(path) }
         let isWritten = fwrite(bytes, 1, bytes.count, file) == bytes.count
         guard fclose(file) == 0, isWritten else { throw failure(path) }

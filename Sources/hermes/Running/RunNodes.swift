@@ -46,7 +46,6 @@ struct RunNodes {
             keeper_finish(&processKeeper)
             throw (error as? TransportError).map { RunFailure(.refused, cause: $0.description) } ?? error
         }
-        let isAlone = simulation.modules.allSatisfy { $0.host == nil }
         var own = simulation
         own.modules.removeAll { $0.host != nil }
         let alarm = Alarm()
@@ -57,7 +56,7 @@ struct RunNodes {
             reporter: EmbeddedNode.Reporter(
                 moduleLine: { console.moduleLine($0, $1) }, warning: { console.warning($0) }))
         desk.traces = meeting.trace != nil
-        if isAlone {
+        if simulation.isAtDesk {
             session = desk
             return
         }

@@ -34,7 +34,7 @@ final class TraceFile: Sendable {
             try OutputFile.write(bytes, to: path)
             return true
         } catch {
-            console.error("the timeline \((error as? RunFailure)?.cause ?? "\(error)")")
+            console.error("the timeline \(error.cause)")
             return false
         }
     }
