@@ -46,7 +46,7 @@ public enum RunWorker {
             channel.say("refused", Refused((error as? RunFailure)?.cause ?? "\(error)"))
             return 2
         }
-        channel.say("opened", service.opened)
+        channel.say("opened", service.entrance.opened)
         service.serve()
         return 0
     }

@@ -1,0 +1,109 @@
+import HermesModel
+import HermesProtocol
+import HermesTransport
+
+// What coordinators ask of a node.
+
+extension NodeAgent {
+    /// Runs at a time where no ports set the limit.
+    private static let mostBesideSocket = 99
+
+    func answer(_ message: ControlMessage, _ caller: NodeListener.Caller) {
+        do {
+            switch message.say {
+            case "hello": try welcome(message, caller)
+            case "ping":
+                let pong = Pong(
+                    clockNanoseconds: ThisMachine.clockNanoseconds, monotonicNanoseconds: monotonicNow())
+                outbox.send(try ControlMessage("pong", id: message.id, pong), to: caller)
+            case let question where Errands.questions.contains(question):
+                try errands.add(message, from: caller)
+            case "open": try open(message, caller)
+            case "end":
+                guard let body = message.body(EndRun.self) else { break }
+                let known = runs.indices.filter { runs[$0].id == body.run }
+                for index in known { end(index, cause: body.cause) }
+                // One that was refused or is over: the coordinator need not wait for it.
+                if known.isEmpty { outbox.tell("gone", GoneRun(run: body.run, cause: nil), to: caller) }
+            default:
+                throw Refused("this node, version \(settings.version), does not know '\(message.say)'; upgrade it")
+            }
+        } catch {
+            guard message.id != 0 else { return }
+            let refused = error as? Refused ?? Refused("\(error)")
+            if let reply = try? ControlMessage("refused", id: message.id, refused) { outbox.send(reply, to: caller) }
+        }
+    }
+
+    private func welcome(_ message: ControlMessage, _ caller: NodeListener.Caller) throws {
+        guard let hello = message.body(Hello.self) else { throw Refused("this hello can't be read") }
+        let welcome = Welcome(
+            version: settings.version, protocolVersion: protocolVersion, oldestProtocol: oldestProtocolVersion,
+            clockNanoseconds: ThisMachine.clockNanoseconds, cores: ThisMachine.cores, memory: ThisMachine.memory,
+            machine: ThisMachine.machine, running: runs.map(\.name))
+        if hello.protocolVersion < oldestProtocolVersion, oldCoordinators.add() {
+            log.warning(
+                "a coordinator of version \(hello.version) is too old for this node; upgrade it\(oldCoordinators.times)"
+            )
+        }
+        outbox.send(try ControlMessage("welcome", id: message.id, welcome), to: caller)
+    }
+
+    private func open(_ message: ControlMessage, _ caller: NodeListener.Caller) throws {
+        guard let open = message.body(OpenRun.self), Self.isName(open.simulation), Self.isName(open.host),
+            (2...4096).contains(open.participants), (1..<open.participants).contains(open.index),
+            (0.1...3600).contains(open.livenessSeconds), open.security.isSound(participants: open.participants)
+        else { throw Refused("this open can't be read") }
+        // Behind a dead one a living one may wait for the name.
+        reap()
+        if runs.contains(where: { $0.name == open.simulation && $0.ending == nil && !$0.isGone }) {
+            throw Refused(
+                "a simulation named '\(open.simulation)' already runs there; end it where it was started, or start this one "
+                    + "under another --name")
+        }
+        let isBesideSocket = settings.endpoint.hasPrefix("ipc://")
+        guard runs.count < (isBesideSocket ? Self.mostBesideSocket : settings.ports.count) else {
+            throw Refused(
+                isBesideSocket
+                    ? "\(runs.count) simulations run there, and no more may"
+                    : "every port from \(settings.ports.lowerBound) to \(settings.ports.upperBound) is taken; widen --ports"
+            )
+        }
+        let process = try WorkerProcess()
+        process.channel.say(
+            "work",
+            WorkerOrder(
+                open: open, root: root.path, addresses: addresses(open), firstPort: settings.ports.lowerBound,
+                lastPort: settings.ports.upperBound, path: path(open), allowsInproc: settings.allowsInproc,
+                pythonPath: settings.pythonPath, library: settings.library))
+        runs.append(
+            Run(
+                process: process, name: open.simulation, id: open.run, owner: caller, host: open.host,
+                question: message.id))
+        notifier.tell("STATUS=\(status)")
+    }
+
+    private static func isName(_ text: String) -> Bool {
+        (1...64).contains(text.utf8.count)
+            && text.utf8.allSatisfy {
+                (UInt8(ascii: "a")...UInt8(ascii: "z")).contains($0)
+                    || (UInt8(ascii: "A")...UInt8(ascii: "Z")).contains($0)
+                    || (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) || $0 == UInt8(ascii: "_")
+                    || $0 == UInt8(ascii: "-")
+            }
+    }
+
+    private func addresses(_ open: OpenRun) -> [String] {
+        guard let own = TCPEndpoint(settings.endpoint)?.host else { return [] }
+        let isEverywhere = own == "*" || own == "0.0.0.0" || own == "[::]"
+        guard let mirror = open.mirrorAddress.flatMap({ TCPEndpoint($0)?.host }), !isEverywhere, mirror != own else {
+            return [own]
+        }
+        return [own, mirror]
+    }
+
+    private func path(_ open: OpenRun) -> String? {
+        guard settings.endpoint.hasPrefix("ipc://") else { return nil }
+        return "\(settings.endpoint.dropFirst(6)).\(String(open.run, radix: 36))"
+    }
+}
