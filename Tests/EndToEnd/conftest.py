@@ -4,6 +4,7 @@ no test leaves anything behind.
 HERMES_BIN      the hermes binary (default: .build/debug/hermes)
 HERMES_LIBDIR   the folder with libhermes.a and libhermes.so (default: .build/lib)
 """
+import contextlib
 import csv
 import itertools
 import json
@@ -353,6 +354,13 @@ def environ(pid):
     return dict(entry.split("=", 1) for entry in raw.decode(errors="replace").split("\0") if "=" in entry)
 
 
+def kill_all(pids):
+    """SIGKILL to each; one may have ended by the death of another."""
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
 def leads_its_group(pid):
     try:
         return os.getpgid(pid) == pid
@@ -404,11 +412,7 @@ def nothing_left_behind(request):
     things = left_behind(before, temporary)
     if not things:
         return
-    for pid in processes_of(SESSION):
-        try:
-            os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
+    kill_all(processes_of(SESSION))
     for path in shared_memory():
         if SESSION in path.name:
             shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)

@@ -11,7 +11,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import HERE, HERMES, PATIENCE, Running, environ, processes_of, shared_memory, wait_for
+from conftest import HERE, HERMES, PATIENCE, Running, environ, kill_all, processes_of, shared_memory, wait_for
 from ports import BLOCKS, PORTS_OF_A_NODE
 from zmtp import write_keys
 
@@ -283,8 +283,7 @@ class Hosts:
                 node.rests(10)
         finally:
             for node in self.nodes.values():
-                for pid in node.processes():
-                    os.kill(pid, signal.SIGKILL)
+                kill_all(node.processes())
         assert all(code == 0 for code in codes.values()), f"{codes}\n" + "\n".join(n.said for n in self.nodes.values())
 
 

@@ -17,7 +17,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import HERE, HERMES, SESSION, environ, wait_for
+from conftest import HERE, HERMES, SESSION, environ, kill_all, wait_for
 from ports import BLOCKS, PORTS_OF_A_NODE
 
 NODE = Path(os.environ.get("HERMES_NODE_BIN", HERMES.parent / "hermes-node")).absolute()
@@ -152,11 +152,7 @@ class Node:
 
     def fell(self):
         """For the end of a test that failed: without regard to anything."""
-        for pid in marked(self.mark):
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
+        kill_all(marked(self.mark))
         if self.process:
             self.process.wait()
             self.process = None

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import HERE, Running, segment_words, wait_for
+from conftest import HERE, Running, kill_all, segment_words, wait_for
 from hosts import FINE, FORMULA, LIVENESS, Keys, Placed, error_line, hosts  # noqa: F401 (a fixture)
 from relay import Relay
 from zmtp import Connection, FakeNode, control
@@ -483,8 +483,7 @@ def test_sockets_that_killed_processes_leave(hosts, beside):
     assert sockets() == ["s"]
     with hosts.live(watched="a") as sim:
         sim.ready().frame(5)
-        for pid in [node.process.pid, *node.processes()]:
-            os.kill(pid, signal.SIGKILL)
+        kill_all([node.process.pid, *node.processes()])
         node.process.wait()
         fails(sim, "host a")
     node.start()
