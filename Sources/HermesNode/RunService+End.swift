@@ -10,6 +10,8 @@ import HermesTransport
 extension RunService {
     /// Seconds in which the coordinator must have asked the other hosts for what they completed.
     private static let dismissalSeconds = 1.0
+    /// Seconds by which one host may hear of the end later than another.
+    private static let laterSeconds = 0.2
 
     func describe(_ fault: LinkFault) -> any Error {
         if isPrepared, let node {
@@ -53,21 +55,33 @@ extension RunService {
         // Whoever waits for values of this host finds those it sent, and hears that there will be no more.
         streams?.finish()
         end()
-        awaitDismissal()
+        // A link that ends has other hosts give up where they are. Those that are behind still have what they need for the
+        // frames that this one completed, so the links stay until the coordinator has heard of all that.
+        _ = dismissal(within: Self.dismissalSeconds)
     }
 
-    /// A link that ends has other hosts give up where they are. Those that are behind still have what they need for the frames
-    /// that this one completed, so the links stay until the coordinator has heard of all that.
-    private func awaitDismissal() {
-        let limit = deadline(after: Self.dismissalSeconds)
+    /// Between frames the loss of another host may be the end of the run, of which that host heard first.
+    func wasDismissed(after fault: LinkFault) -> Bool {
+        guard fault == .alarm, let peer = lostPeer.withLock({ $0 }), peer != Self.coordinator,
+            let message = dismissal(within: Self.laterSeconds)
+        else { return false }
+        _ = try? handle(message)
+        return true
+    }
+
+    /// The coordinator's word that ends the run; nil when it does not come.
+    private func dismissal(within seconds: Double) -> ControlMessage? {
+        let limit = deadline(after: seconds)
         while monotonicNow() < limit, !isToldToEnd.load(ordering: .relaxed),
             lostPeer.withLock({ $0 }) != Self.coordinator
         {
             guard let word = try? link.nextWord(until: monotonicNow() + 10_000_000, heedsAlarm: false) else { continue }
             guard word.peer == Self.coordinator, word.header.kind == .control else { continue }
-            if ControlMessage(word.payload)?.say == "terminate" { return }
+            if let message = ControlMessage(word.payload), message.say == "terminate" { return message }
         }
+        return nil
     }
+
     /// Where the time of the frames went, once there were any, and the timeline, where one is wanted.
     func tellTimes() {
         for times in node?.hostTimes ?? [] where !times.frame.counts.isEmpty {

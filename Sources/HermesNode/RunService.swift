@@ -145,6 +145,7 @@ final class RunService: @unchecked Sendable {
         } catch let failure as RunFailure {
             report(failure)
         } catch let fault as LinkFault {
+            if wasDismissed(after: fault) { return }
             report(describe(fault) as? RunFailure ?? RunFailure(.protocolError, cause: "\(fault)"))
         } catch {
             report(RunFailure(.protocolError, cause: "\(error)"))
@@ -156,7 +157,7 @@ final class RunService: @unchecked Sendable {
     }
 
     /// False when the run is over.
-    private func handle(_ message: ControlMessage) throws -> Bool {
+    func handle(_ message: ControlMessage) throws -> Bool {
         try checkOrder(message.say)
         switch message.say {
         case "setup":

@@ -6,6 +6,7 @@ import os
 import re
 import secrets
 import shutil
+import signal
 import struct
 import time
 
@@ -616,9 +617,18 @@ def test_a_second_coordinator_has_two_real_nodes_mirror_to_each_other(desk, host
             link.send(index, STEP, frame=1, count=3)
         # Each has the other's value of the same frame once its own has stepped.
         assert rows() == {1: f64(6, 0, 0, 12, 24, 0), 2: f64(0, 6, 12, 0, 0, 24)}
-        ask_both("terminate", [{"hurried": False}] * 2, "ok")
-        for end in ends:
-            assert end.until_unasked("gone") == {"run": body["run"]}
+        # The second hears that the first is gone, and the word that ends the run, at once: no loss, and no hurry.
+        late = nodes[1].worker()
+        os.kill(late, signal.SIGSTOP)
+        try:
+            link.say(1, "terminate", {"hurried": False}, 7, urgent=True)
+            assert json.loads(link.word(time.monotonic() + PATIENCE)[2])["say"] == "ok"
+            assert ends[0].until_unasked("gone") == {"run": body["run"]}
+            link.say(2, "terminate", {"hurried": False}, 7, urgent=True)
+        finally:
+            os.kill(late, signal.SIGCONT)
+        assert json.loads(link.word(time.monotonic() + PATIENCE, heeds_loss=False)[2])["say"] == "ok"
+        assert ends[1].until_unasked("gone") == {"run": body["run"]}
 
 
 def test_what_ends_a_run(desk, real, heard):
