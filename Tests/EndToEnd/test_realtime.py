@@ -335,8 +335,8 @@ def test_hosts_follow_the_coordinators_steps_and_no_clock(hosts):
             after = at()
         finally:
             sim.process.send_signal(signal.SIGCONT)
-        assert after[0] == after[1] <= min(before) + 1, "one frame's step messages were under way when the coordinator froze"
-        sim.frame(after[0] + 50)
+        assert max(after) <= min(before) + 1, "one frame's step messages, or half of them, were out when the coordinator froze"
+        sim.frame(max(after) + 50)
         sim.command("stop")
         sim.finish(20).expect(0)
     hosts.rest()
