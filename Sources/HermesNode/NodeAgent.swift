@@ -1,4 +1,3 @@
-import CKeeper
 import Glibc
 import HermesModel
 import HermesProtocol

@@ -1,5 +1,4 @@
 import Glibc
-import HermesModel
 import HermesProtocol
 import HermesTransport
 

@@ -1,7 +1,4 @@
 import CKeeper
-import Glibc
-import HermesModel
-import HermesPlan
 import HermesProtocol
 import HermesTransport
 
@@ -95,7 +92,7 @@ extension RunService {
     }
 
     /// Terminates the modules and removes what this host has of the run; only once.
-    func end(hurried: Bool = true, beforeRemoval: () -> Void = {}) {
+    func end(hurried: Bool = true, tellsTimes: Bool = false) {
         if hasEnded { return }
         hasEnded = true
         guard let node else {
@@ -106,7 +103,7 @@ extension RunService {
         }
         shared.withLock { $0 = nil }
         node.terminate(hurried: hurried)
-        beforeRemoval()
+        if tellsTimes { tellTimes() }
         node.remove()
         self.node = nil
     }

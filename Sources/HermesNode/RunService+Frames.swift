@@ -1,7 +1,3 @@
-import CKeeper
-import Glibc
-import HermesModel
-import HermesPlan
 import HermesProtocol
 import HermesTransport
 

@@ -1,7 +1,3 @@
-import CKeeper
-import Glibc
-import HermesModel
-import HermesPlan
 import HermesProtocol
 import HermesTransport
 
@@ -18,12 +14,8 @@ extension RunService {
             }
         }
         let dialled = setUp.peers.filter { $0.endpoint != nil }.map(\.index)
-        var missing = try link.prove(
+        let missing = try link.prove(
             setUp.peers.map(\.index).filter(hostNames.indices.contains), dialled: dialled, until: deadline(after: 5))
-        if !missing.contains(where: dialled.contains) {
-            // The other side knows the address that it does not reach, so it is to speak first.
-            missing = try link.prove(missing, dialled: [], until: deadline(after: 1))
-        }
         guard missing.isEmpty else {
             let pairs = setUp.peers.filter { missing.contains($0.index) }.map { peer in
                 peer.endpoint.map { "does not reach host \(peer.host) at \($0)" }

@@ -199,7 +199,7 @@ final class RunService: @unchecked Sendable {
             try link.send(ControlMessage("values", id: message.id, values), to: Self.coordinator)
         case "terminate":
             let how: Terminate = try body(message)
-            end(hurried: how.hurried) { if how.wantsTimes == true { tellTimes() } }
+            end(hurried: how.hurried, tellsTimes: how.wantsTimes == true)
             try? answer(message)
             return false
         default:

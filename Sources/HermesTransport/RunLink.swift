@@ -137,15 +137,18 @@ public final class RunLink: MirrorLink {
     }
 
     /// Proves the links to `peers`: a probe each way. The dialling side says the first word.
-    /// - Returns: the peers that did not answer by the deadline (CLOCK_MONOTONIC nanoseconds).
+    /// - Parameter deadline: CLOCK_MONOTONIC nanoseconds; peers that dial this one have a second more.
+    /// - Returns: the peers that did not answer by then.
     public func prove(_ peers: [Int], dialled: [Int], until deadline: UInt64) throws(LinkFault) -> [Int] {
         for peer in dialled where peers.contains(peer) {
             try send(FrameHeader(.probe, run: run), to: peer)
         }
+        let meeting = MeetingDeadline(ofDiallers: deadline)
         while true {
             let missing = peers.filter { !isConnected[$0] }
             if missing.isEmpty { return [] }
-            guard try pump(until: deadline) else { return missing }
+            let limit = meeting.limit(dialsMissing: missing.contains(where: dialled.contains))
+            guard try pump(until: limit) else { return missing }
         }
     }
 

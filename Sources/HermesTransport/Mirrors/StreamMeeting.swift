@@ -20,8 +20,6 @@ public final class StreamMeeting {
     private static let strangerSeconds = 1.0
     private static let strangerBytes = 256
     private static let mostStrangers = 256
-    /// By which whoever dials gives up earlier than the peer that waits: it can say which address it does not reach.
-    private static let dialledSeconds = 1.0
 
     private let run: UInt64
     private let index: Int
@@ -66,7 +64,7 @@ public final class StreamMeeting {
     }
 
     /// Meets `peers` and hands their connections to `streams`; the door is closed afterwards.
-    /// - Parameter deadline: CLOCK_MONOTONIC nanoseconds; those that dial this one have a second more.
+    /// - Parameter deadline: CLOCK_MONOTONIC nanoseconds; peers that dial this one have a second more.
     /// - Returns: those that were not met by then.
     public func meet(
         _ peers: [SetUp.Stream], through door: StreamDoor, into streams: MirrorStreams, until deadline: UInt64
@@ -77,14 +75,14 @@ public final class StreamMeeting {
             door.close()
         }
         let addresses = peers.map(addresses)
-        let lastDeadline = deadline + UInt64(Self.dialledSeconds * 1e9)
+        let meeting = MeetingDeadline(ofDiallers: deadline)
         var next = Array(repeating: 0, count: peers.count), dialAgain = Array(repeating: UInt64(0), count: peers.count)
         while true {
             let missing = peers.filter { !met.contains($0.index) }
             if missing.isEmpty { return [] }
             if alarm.isRaised { throw .alarm }
             let now = monotonicNow()
-            let limit = missing.contains(where: \.isDialled) ? deadline : lastDeadline
+            let limit = meeting.limit(dialsMissing: missing.contains(where: \.isDialled))
             if now >= limit { return missing.map(\.index) }
             for (place, peer) in peers.enumerated() where !addresses[place].isEmpty && !met.contains(peer.index) {
                 guard now >= dialAgain[place], !guests.contains(where: { $0.dialled?.index == peer.index }) else {
