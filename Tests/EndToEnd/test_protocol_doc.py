@@ -569,16 +569,18 @@ def test_a_second_coordinator_has_two_real_nodes_mirror_to_each_other(desk, host
             link.dial(index, f"tcp://127.0.0.1:{opened['port']}")
         assert link.prove([1, 2], [1, 2]) == []
 
-        def ask_both(say, bodies, answer):
-            for index, what in enumerate(bodies, 1):
-                link.say(index, say, what, 7)
-            owed = {1, 2}
+        def hear(answer, owed):
             while owed:
                 index, header, payload = link.word(time.monotonic() + PATIENCE, heeds_loss=False)
                 message = json.loads(payload)
                 heard(message["say"], message["body"])
                 assert (header.kind, message["say"], message["id"]) == (CONTROL, answer, 7), message
                 owed.remove(index)
+
+        def ask_both(say, bodies, answer):
+            for index, what in enumerate(bodies, 1):
+                link.say(index, say, what, 7)
+            hear(answer, {1, 2})
 
         # The later one dials the earlier one; each direction of a stream has a key.
         setups = [{"peers": [{"index": 2, "host": "rack"}]},
@@ -622,12 +624,12 @@ def test_a_second_coordinator_has_two_real_nodes_mirror_to_each_other(desk, host
         os.kill(late, signal.SIGSTOP)
         try:
             link.say(1, "terminate", {"hurried": False}, 7, urgent=True)
-            assert json.loads(link.word(time.monotonic() + PATIENCE)[2])["say"] == "ok"
+            hear("ok", {1})
             assert ends[0].until_unasked("gone") == {"run": body["run"]}
             link.say(2, "terminate", {"hurried": False}, 7, urgent=True)
         finally:
             os.kill(late, signal.SIGCONT)
-        assert json.loads(link.word(time.monotonic() + PATIENCE, heeds_loss=False)[2])["say"] == "ok"
+        hear("ok", {2})
         assert ends[1].until_unasked("gone") == {"run": body["run"]}
 
 
