@@ -38,54 +38,61 @@ let package = Package(
         .systemLibrary(name: "CZeroMQ", providers: [.apt(["libzmq3-dev"])]),
         .systemLibrary(name: "CSodium", pkgConfig: "libsodium", providers: [.apt(["libsodium-dev"])]),
         .systemLibrary(name: "CYAML", pkgConfig: "yaml-0.1", providers: [.apt(["libyaml-dev"])]),
-        swift("HermesModel", []),
-        swift("HermesConfiguration", ["HermesModel", "CYAML"]),
+        swift("HermesSystem", []),
+        swift("HermesModel", ["HermesSystem"]),
+        swift("HermesConfiguration", ["HermesModel", "HermesSystem", "CYAML"]),
         swift("HermesPlan", ["HermesModel"]),
-        swift("HermesBackplane", ["HermesModel", "HermesPlan", "CHermes"]),
-        swift("HermesProtocol", ["HermesModel", "HermesPlan"]),
-        swift("HermesTransport", ["HermesModel", "HermesPlan", "HermesProtocol", "CZeroMQ", "CSodium"]),
+        swift("HermesBackplane", ["HermesModel", "HermesPlan", "HermesSystem", "CHermes"]),
+        swift("HermesProtocol", ["HermesModel", "HermesPlan", "HermesSystem"]),
+        swift(
+            "HermesTransport",
+            ["HermesModel", "HermesPlan", "HermesProtocol", "HermesSystem", "CZeroMQ", "CSodium"]),
         swift("HermesTiming", ["HermesProtocol", .product(name: "Histogram", package: "hdrhistogram-swift")]),
         swift(
             "HermesNode",
             [
                 "HermesModel", "HermesPlan", "HermesProtocol", "HermesTransport", "HermesBackplane", "HermesTiming",
-                "CHermes", "CKeeper",
+                "HermesSystem", "CHermes", "CKeeper",
             ]),
         swift(
             "HermesCoordinator",
             [
-                "HermesModel", "HermesPlan", "HermesProtocol", "HermesTransport", "HermesTiming",
+                "HermesModel", "HermesPlan", "HermesProtocol", "HermesTransport", "HermesTiming", "HermesSystem",
                 .product(name: "Histogram", package: "hdrhistogram-swift"),
             ]),
         .executableTarget(
             name: "hermes",
             dependencies: [
                 "HermesModel", "HermesConfiguration", "HermesPlan", "HermesProtocol", "HermesTransport", "HermesNode",
-                "HermesCoordinator", "HermesRecorder", "HermesTiming", "CHermes", "CKeeper",
+                "HermesCoordinator", "HermesRecorder", "HermesTiming", "HermesSystem", "CHermes", "CKeeper",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             exclude: ["Templates"], swiftSettings: [importsHeaders] + warnings),
         .executableTarget(
             name: "hermes-node",
             dependencies: [
-                "HermesNode", "HermesTransport", "HermesProtocol", "CKeeper",
+                "HermesNode", "HermesTransport", "HermesProtocol", "HermesSystem", "CKeeper",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             path: "Sources/hermes-node", swiftSettings: [importsHeaders] + warnings),
-        swift("HermesRecorder", ["HermesModel", "HermesPlan", "HermesProtocol"]),
+        swift("HermesRecorder", ["HermesModel", "HermesPlan", "HermesProtocol", "HermesSystem"]),
         tests("hermesTests", ["hermes", "HermesModel"]),
         tests("HermesModuleTests", ["HermesModule", "HermesBackplane", "HermesPlan", "HermesModel"]),
+        tests("HermesSystemTests", ["HermesSystem"]),
         tests("HermesModelTests", ["HermesModel"]),
         tests(
             "HermesConfigurationTests", ["HermesConfiguration", "HermesModel"],
             resources: [.copy("Malformed"), .copy("Valid"), .copy("Desk")]),
         tests("HermesPlanTests", ["HermesPlan", "HermesModel"]),
         tests("HermesProtocolTests", ["HermesProtocol", "HermesPlan", "HermesModel"]),
-        tests("HermesTransportTests", ["HermesTransport", "HermesProtocol", "HermesPlan", "HermesModel"]),
+        tests(
+            "HermesTransportTests",
+            ["HermesTransport", "HermesProtocol", "HermesPlan", "HermesModel", "HermesSystem"]),
         tests(
             "HermesNodeTests",
             [
-                "HermesNode", "HermesTransport", "HermesProtocol", "HermesPlan", "HermesModel", "CHermes", "CKeeper",
+                "HermesNode", "HermesTransport", "HermesProtocol", "HermesPlan", "HermesModel", "HermesSystem", "CHermes",
+                "CKeeper",
             ],
             resources: [.copy("Modules")]),
         tests("HermesTimingTests", ["HermesTiming", "HermesProtocol"]),

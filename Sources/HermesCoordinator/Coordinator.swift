@@ -1,6 +1,7 @@
 import HermesModel
 import HermesPlan
 import HermesProtocol
+import HermesSystem
 import HermesTiming
 import Synchronization
 

@@ -2,6 +2,7 @@ import Glibc
 import HermesModel
 import HermesPlan
 import HermesProtocol
+import HermesSystem
 import HermesTiming
 import HermesTransport
 import Synchronization

@@ -1,4 +1,5 @@
 import Glibc
+import HermesSystem
 import Synchronization
 
 /// A frame that every module and every observer is done with.

@@ -1,6 +1,7 @@
 import Glibc
 import HermesModel
 import HermesProtocol
+import HermesSystem
 import HermesTransport
 
 /// Holds the files that hosts will use against those in the configuration's folder, all hosts at once and beside the start

@@ -1,6 +1,7 @@
 import HermesBackplane
 import HermesModel
 import HermesProtocol
+import HermesSystem
 
 // What is asked of module processes beside frames, and their replies.
 

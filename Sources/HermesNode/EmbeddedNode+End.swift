@@ -5,6 +5,7 @@ import HermesBackplane
 import HermesModel
 import HermesPlan
 import HermesProtocol
+import HermesSystem
 import HermesTransport
 
 // Modules terminate in order; whatever does not is ended, and nothing is left.

@@ -4,6 +4,7 @@ import HermesBackplane
 import HermesModel
 import HermesPlan
 import HermesProtocol
+import HermesSystem
 import HermesTransport
 
 // Which module or host it was, and why, in words.

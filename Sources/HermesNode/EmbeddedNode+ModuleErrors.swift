@@ -4,6 +4,7 @@ import Glibc
 import HermesBackplane
 import HermesModel
 import HermesProtocol
+import HermesSystem
 import Synchronization
 
 /// What `on_module_error: hold` and `restart` do on this host. All of it happens on the thread that runs the frames, while

@@ -5,6 +5,7 @@ import HermesBackplane
 import HermesModel
 import HermesPlan
 import HermesProtocol
+import HermesSystem
 import HermesTiming
 import HermesTransport
 import Synchronization

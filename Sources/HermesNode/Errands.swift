@@ -1,6 +1,7 @@
 import CKeeper
 import Glibc
 import HermesProtocol
+import HermesSystem
 import HermesTransport
 
 /// What takes a node longer than a moment: reading and writing files, looking at its machine. Done one after the other on a

@@ -1,6 +1,7 @@
 import HermesBackplane
 import HermesPlan
 import HermesProtocol
+import HermesSystem
 import HermesTransport
 
 /// Why a frame did not complete.

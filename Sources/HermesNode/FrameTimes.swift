@@ -1,6 +1,7 @@
 import HermesBackplane
 import HermesPlan
 import HermesProtocol
+import HermesSystem
 import HermesTiming
 
 /// Where the time of this host's frames goes. Modules stamp their steps in the segment, the executor says when a frame began

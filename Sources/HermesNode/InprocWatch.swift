@@ -1,5 +1,6 @@
 import Glibc
 import HermesProtocol
+import HermesSystem
 import Synchronization
 
 /// Watches the modules that run inside the node. Nobody can take the thread back from one that hangs, so the only way out

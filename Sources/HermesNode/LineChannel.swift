@@ -1,6 +1,7 @@
 import FoundationEssentials
 import Glibc
 import HermesProtocol
+import HermesSystem
 import Synchronization
 
 /// Control messages as lines over a stream socket, between a node and the processes that run its simulations.

@@ -3,6 +3,7 @@ import FoundationEssentials
 import Glibc
 import HermesModel
 import HermesProtocol
+import HermesSystem
 import HermesTransport
 
 /// What coordinators may see of the files beneath the module root, and put there. A file grows under a name of its own and

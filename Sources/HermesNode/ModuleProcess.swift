@@ -3,6 +3,7 @@ import CKeeper
 import Glibc
 import HermesModel
 import HermesProtocol
+import HermesSystem
 
 /// The descriptors of one module's process: its FIFO pair and the read ends of its two outputs.
 final class ModuleProcess {

@@ -1,5 +1,6 @@
 import HermesModel
 import HermesProtocol
+import HermesSystem
 import HermesTransport
 
 // What coordinators ask of a node.

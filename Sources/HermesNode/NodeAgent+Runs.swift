@@ -2,6 +2,7 @@ import CKeeper
 import Glibc
 import HermesModel
 import HermesProtocol
+import HermesSystem
 import HermesTransport
 
 // The processes of the runs on this host: what they say, and how they end.

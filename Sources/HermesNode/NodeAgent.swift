@@ -1,6 +1,7 @@
 import Glibc
 import HermesModel
 import HermesProtocol
+import HermesSystem
 import HermesTransport
 
 /// A host's `hermes-node`: answers at its endpoint, and starts a process of its own for each run (`RunWorker`), so that

@@ -2,6 +2,7 @@ import CHermes
 import CKeeper
 import Glibc
 import HermesProtocol
+import HermesSystem
 import Synchronization
 
 /// What has been seen of one module's process.

@@ -2,6 +2,7 @@ import CHermes
 import Glibc
 import HermesModel
 import HermesProtocol
+import HermesSystem
 
 // Realtime orders, applied and read back: for the thread that runs the frames here, for modules by libhermes.
 

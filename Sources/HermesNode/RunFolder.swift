@@ -2,6 +2,7 @@ import CHermes
 import CKeeper
 import Glibc
 import HermesProtocol
+import HermesSystem
 
 /// `/dev/shm/hermes-<uid>/<name>`, mode 0700: FIFOs and the control socket of one run. A lock on the folder, held
 /// while its owner lives, says whether what lies there is in use; what is not is swept at every start.

@@ -1,5 +1,6 @@
 import CKeeper
 import HermesProtocol
+import HermesSystem
 import HermesTransport
 
 // How a run ends here, and what the coordinator hears of it.

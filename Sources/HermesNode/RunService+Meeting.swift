@@ -1,4 +1,5 @@
 import HermesProtocol
+import HermesSystem
 import HermesTransport
 
 // This host's links and mirror streams to the coordinator and to other hosts.

@@ -3,6 +3,7 @@ import Glibc
 import HermesModel
 import HermesPlan
 import HermesProtocol
+import HermesSystem
 import HermesTransport
 import Synchronization
 

@@ -1,5 +1,6 @@
 import Glibc
 import HermesProtocol
+import HermesSystem
 
 /// Tells systemd how the service is: sd_notify(3)'s protocol, a datagram to the socket in NOTIFY_SOCKET. Elsewhere it says
 /// nothing.

@@ -1,4 +1,5 @@
 import CHermes
+import HermesSystem
 
 /// How long threads that wait for each other may stay awake (CHermes/spin.h) on this machine.
 enum ShortWait {

@@ -3,6 +3,7 @@ import Glibc
 import HermesBackplane
 import HermesPlan
 import HermesProtocol
+import HermesSystem
 import HermesTransport
 
 /// Carries wired signals to and from other hosts: one message a peer and phase, packed by lists made once, straight out of

@@ -1,5 +1,6 @@
 import Glibc
 import HermesProtocol
+import HermesSystem
 
 /// What this host is, for those who plan to run something on it.
 public enum ThisMachine {

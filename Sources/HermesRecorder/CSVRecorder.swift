@@ -2,6 +2,7 @@ import Glibc
 import HermesModel
 import HermesPlan
 import HermesProtocol
+import HermesSystem
 import Synchronization
 
 /// `frame,time,<module.signal>...`, one row for each completed frame of the published signals, ordered by name.

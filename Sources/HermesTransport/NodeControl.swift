@@ -1,6 +1,7 @@
 import CZeroMQ
 import Glibc
 import HermesProtocol
+import HermesSystem
 import Synchronization
 
 /// Speaks to the endpoints of nodes: questions from any thread, answers matched by number, and what nodes say unasked. One

@@ -1,6 +1,7 @@
 import CZeroMQ
 import Glibc
 import HermesProtocol
+import HermesSystem
 import Synchronization
 
 /// Why a wait for other hosts ended without what was waited for.

@@ -3,6 +3,7 @@ import Dispatch
 import Glibc
 import HermesModel
 import HermesPlan
+import HermesSystem
 import Testing
 
 @testable import HermesBackplane

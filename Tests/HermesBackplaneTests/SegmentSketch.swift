@@ -2,6 +2,7 @@ import Glibc
 import HermesBackplane
 import HermesModel
 import HermesPlan
+import HermesSystem
 import Synchronization
 
 /// The plan of a small simulation and segments made for it.

@@ -1,6 +1,7 @@
 import CHermes
 import HermesModel
 import HermesProtocol
+import HermesSystem
 import Testing
 
 @testable import HermesNode

@@ -1,6 +1,7 @@
 import Foundation
 import HermesModel
 import HermesProtocol
+import HermesSystem
 import Testing
 
 @testable import HermesNode

@@ -1,6 +1,7 @@
 import CKeeper
 import Foundation
 import HermesProtocol
+import HermesSystem
 import Testing
 
 @testable import HermesNode

@@ -1,5 +1,6 @@
 import Glibc
 import HermesProtocol
+import HermesSystem
 import Testing
 
 @testable import HermesTransport

@@ -1,5 +1,6 @@
 import Glibc
 import HermesProtocol
+import HermesSystem
 
 /// What realtime depends on.
 enum ClockChecks {

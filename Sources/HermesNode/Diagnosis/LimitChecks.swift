@@ -1,5 +1,6 @@
 import Glibc
 import HermesProtocol
+import HermesSystem
 
 /// What the system lets this user's processes have.
 struct LimitChecks {

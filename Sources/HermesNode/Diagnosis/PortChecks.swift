@@ -1,5 +1,6 @@
 import Glibc
 import HermesProtocol
+import HermesSystem
 
 /// Where a node listens, and where its runs may.
 public enum PortChecks {

@@ -1,6 +1,7 @@
 import Glibc
 import HermesPlan
 import HermesProtocol
+import HermesSystem
 import Synchronization
 
 /// Mirrors over connections of their own, one for each pair of hosts, owned by the thread that runs the frames: a send and

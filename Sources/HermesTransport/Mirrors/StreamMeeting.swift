@@ -1,5 +1,6 @@
 import Glibc
 import HermesProtocol
+import HermesSystem
 
 extension SetUp.Stream {
     var isDialled: Bool { endpoint != nil || path != nil }

@@ -2,6 +2,7 @@ import ArgumentParser
 import CKeeper
 import Glibc
 import HermesProtocol
+import HermesSystem
 
 /// A process that a benchmark starts: in a group of its own, so that Ctrl-C is for the benchmark alone; it gets SIGTERM
 /// when the benchmark dies. Its output goes to files.

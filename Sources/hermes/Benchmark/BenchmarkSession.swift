@@ -3,6 +3,7 @@ import Glibc
 import HermesCoordinator
 import HermesModel
 import HermesProtocol
+import HermesSystem
 
 /// What is to be measured.
 struct BenchmarkSettings {

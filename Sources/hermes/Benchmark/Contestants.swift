@@ -3,6 +3,7 @@ import Glibc
 import HermesCoordinator
 import HermesModel
 import HermesProtocol
+import HermesSystem
 import HermesTransport
 
 /// How frames follow each other in all that is measured.

@@ -1,6 +1,7 @@
 import Glibc
 import HermesModel
 import HermesProtocol
+import HermesSystem
 
 /// Nodes of the benchmark's own on loopback ports, with one module root.
 final class LoopbackNodes {

@@ -1,6 +1,7 @@
 import Glibc
 import HermesModel
 import HermesProtocol
+import HermesSystem
 import HermesTransport
 
 /// The nodes of a configuration, all spoken to at once: a thread each.

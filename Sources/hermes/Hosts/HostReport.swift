@@ -2,6 +2,7 @@ import Glibc
 import HermesModel
 import HermesNode
 import HermesProtocol
+import HermesSystem
 
 /// What a host is and does, as `hermes nodes` tells it.
 struct HostReport: Sendable {

@@ -1,5 +1,6 @@
 import Glibc
 import HermesModel
+import HermesSystem
 import Synchronization
 
 /// Standard output for results, standard error for everything else. From any thread; lines never mix.

@@ -1,4 +1,5 @@
 import HermesProtocol
+import HermesSystem
 
 extension Console {
     /// A line for each file: results, but for what went wrong.

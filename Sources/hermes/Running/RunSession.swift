@@ -6,6 +6,7 @@ import HermesNode
 import HermesPlan
 import HermesProtocol
 import HermesRecorder
+import HermesSystem
 import HermesTiming
 import Synchronization
 

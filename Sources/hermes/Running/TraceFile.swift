@@ -1,6 +1,7 @@
 import Glibc
 import HermesCoordinator
 import HermesProtocol
+import HermesSystem
 import Synchronization
 
 /// Where the timeline of a run goes: FILE at the end, and FILE.overrun-1.json and so on for the first few overruns.

@@ -2,19 +2,19 @@ import Glibc
 
 /// The lines of a file by which the kernel tells of something, one after the other and without their ends; none when it
 /// can't be read.
-final class SystemLines: Sequence, IteratorProtocol {
+public final class SystemLines: Sequence, IteratorProtocol {
     private let file: UnsafeMutablePointer<FILE>?
     private var room: UnsafeMutablePointer<CChar>?
     private var capacity = 0
 
-    init(_ path: String) { file = fopen(path, "re") }
+    public init(_ path: String) { file = fopen(path, "re") }
 
     deinit {
         if let file { fclose(file) }
         free(room)
     }
 
-    func next() -> String? {
+    public func next() -> String? {
         guard let file else { return nil }
         let count = getline(&room, &capacity, file)
         guard count > 0, let room else { return nil }
@@ -23,5 +23,5 @@ final class SystemLines: Sequence, IteratorProtocol {
     }
 
     /// Nil when there is none, or nothing in it.
-    static func first(of path: String) -> String? { SystemLines(path).next().flatMap { $0.isEmpty ? nil : $0 } }
+    public static func first(of path: String) -> String? { SystemLines(path).next().flatMap { $0.isEmpty ? nil : $0 } }
 }
