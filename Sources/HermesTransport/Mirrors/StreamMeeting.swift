@@ -46,7 +46,7 @@ public final class StreamMeeting {
             self.dialled = dialled
             self.isLocal = isLocal
             self.isConnected = isConnected
-            deadline = HermesProtocol.deadline(after: seconds)
+            deadline = HermesSystem.deadline(after: seconds)
         }
     }
 
