@@ -91,7 +91,8 @@ let package = Package(
         tests(
             "HermesNodeTests",
             [
-                "HermesNode", "HermesTransport", "HermesProtocol", "HermesPlan", "HermesModel", "HermesSystem", "CHermes",
+                "HermesNode", "HermesTransport", "HermesProtocol", "HermesPlan", "HermesModel", "HermesSystem",
+                "CHermes",
                 "CKeeper",
             ],
             resources: [.copy("Modules")]),
