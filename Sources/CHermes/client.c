@@ -17,7 +17,17 @@ struct hermes_client {
   uint32_t *index; /* open addressing: 1 + directory index, 0 for empty */
   uint32_t mask;
   pthread_mutex_t writing; /* the file lock keeps processes apart, this the threads of one */
+  struct hermes_client *next;
+  uint32_t sleepers; /* calls under way that wait for frames or for the queue */
+  uint32_t closed;
 };
+
+/* Every client that is open, and behind them the last ones that were closed. A second close, also from another thread, is so
+ * told from the first and does nothing; the memory of a closed client is kept for a while, so that no new client is taken
+ * for it. */
+enum { CLOSED_KEPT = 64 };
+static pthread_mutex_t clients_lock = PTHREAD_MUTEX_INITIALIZER;
+static hermes_client *clients;
 
 static uint32_t hash_text(const char *text) {
   uint32_t hash = 2166136261u;
@@ -43,6 +53,34 @@ static int build_index(hermes_client *client) {
   return 0;
 }
 
+static void free_client(hermes_client *client) {
+  if (client->view.base) hermes_view_close(&client->view);
+  pthread_mutex_destroy(&client->writing);
+  free(client->index);
+  free(client);
+}
+
+static hermes_client *remember(hermes_client *client) {
+  pthread_mutex_lock(&clients_lock);
+  client->next = clients;
+  clients = client;
+  pthread_mutex_unlock(&clients_lock);
+  return client;
+}
+
+/* Frees the closed clients beyond those that are kept. With the lock. */
+static void forget_oldest(void) {
+  int kept = 0;
+  for (hermes_client **place = &clients; *place;) {
+    hermes_client *client = *place;
+    if (!client->closed || ++kept <= CLOSED_KEPT) place = &client->next;
+    else {
+      *place = client->next;
+      free(client);
+    }
+  }
+}
+
 static hermes_client *open_client(const char *name, int staging_too) {
   hermes_client *client = calloc(1, sizeof *client);
   if (!client) {
@@ -59,8 +97,8 @@ static hermes_client *open_client(const char *name, int staging_too) {
     else code = hermes_error(ENOENT, "no simulation runs here with the segment %s: what is there was left by a dead one", client->name);
   }
   if (code == 0 && build_index(client) != 0) code = hermes_error(ENOMEM, "out of memory");
-  if (code == 0) return client;
-  hermes_client_close(client);
+  if (code == 0) return remember(client);
+  free_client(client);
   errno = code;
   return NULL;
 }
@@ -68,11 +106,31 @@ static hermes_client *open_client(const char *name, int staging_too) {
 hermes_client *hermes_client_open(const char *name) { return open_client(name, 0); }
 
 void hermes_client_close(hermes_client *client) {
-  if (!client) return;
-  if (client->view.base) hermes_view_close(&client->view);
+  pthread_mutex_lock(&clients_lock);
+  hermes_client **place = &clients;
+  while (*place && *place != client) place = &(*place)->next;
+  int is_open = client && *place && !client->closed;
+  if (is_open) {
+    __atomic_store_n(&client->closed, 1, __ATOMIC_SEQ_CST);
+    /* To the front: the order of those that are closed is by when they were. */
+    *place = client->next;
+    client->next = clients;
+    clients = client;
+  }
+  pthread_mutex_unlock(&clients_lock);
+  if (!is_open) return;
+  /* Threads that wait in a call look up a few times a second, and leave. */
+  while (__atomic_load_n(&client->sleepers, __ATOMIC_SEQ_CST)) {
+    struct timespec pause = {0, 1000000};
+    nanosleep(&pause, NULL);
+  }
+  hermes_view_close(&client->view);
   pthread_mutex_destroy(&client->writing);
   free(client->index);
-  free(client);
+  client->index = NULL;
+  pthread_mutex_lock(&clients_lock);
+  forget_oldest();
+  pthread_mutex_unlock(&clients_lock);
 }
 
 uint32_t hermes_client_count(hermes_client *client) { return client->view.header->signal_count; }
@@ -156,6 +214,24 @@ static int over(hermes_client *client) {
   return hermes_error(ESHUTDOWN, "the simulation %s has ended", client->name);
 }
 
+/* Around each call that may wait: `hermes_client_close` lets those under way come back first. */
+static int begin_wait(hermes_client *client) {
+  __atomic_fetch_add(&client->sleepers, 1, __ATOMIC_SEQ_CST);
+  if (!__atomic_load_n(&client->closed, __ATOMIC_SEQ_CST)) return 0;
+  __atomic_fetch_sub(&client->sleepers, 1, __ATOMIC_SEQ_CST);
+  return hermes_error(EBADF, "this client of %s was closed", client->name);
+}
+
+static int end_wait(hermes_client *client, int code) {
+  __atomic_fetch_sub(&client->sleepers, 1, __ATOMIC_SEQ_CST);
+  return code;
+}
+
+static int was_closed(hermes_client *client) {
+  if (!__atomic_load_n(&client->closed, __ATOMIC_SEQ_CST)) return 0;
+  return hermes_error(EBADF, "this client of %s was closed by another thread", client->name);
+}
+
 /* A deadline `seconds` from now; anything beyond a century, NaN included, is never. */
 static uint64_t deadline_after(double seconds) {
   if (!(seconds < 3e9)) return HERMES_NEVER;
@@ -185,8 +261,8 @@ static int read_snapshot(hermes_view *view, const uint32_t *indices, size_t coun
   return 1;
 }
 
-int hermes_client_sample(hermes_client *client, const uint32_t *indices, size_t count, uint64_t *bits,
-                         uint64_t *frame, double *time, double timeout_s) {
+static int sample(hermes_client *client, const uint32_t *indices, size_t count, uint64_t *bits, uint64_t *frame,
+                  double *time, double timeout_s) {
   hermes_view *view = &client->view;
   hermes_control *control = view->control;
   for (size_t i = 0; i < count; i++)
@@ -203,10 +279,17 @@ int hermes_client_sample(hermes_client *client, const uint32_t *indices, size_t 
       if (hermes_now() >= deadline)
         return hermes_error(ETIMEDOUT, "no frame of %s ended within %g s", client->name, timeout_s);
       sleep_slice(&control->snapshot_served, served, deadline);
+      if (was_closed(client)) return EBADF;
       if (hermes_load(&control->state) == HERMES_STATE_ENDED || !hermes_view_owner_lives(view)) return over(client);
     }
     if (read_snapshot(view, indices, count, bits, frame, time)) return 0;
   }
+}
+
+int hermes_client_sample(hermes_client *client, const uint32_t *indices, size_t count, uint64_t *bits,
+                         uint64_t *frame, double *time, double timeout_s) {
+  int code = begin_wait(client);
+  return code ? code : end_wait(client, sample(client, indices, count, bits, frame, time, timeout_s));
 }
 
 /* 1 when this process is the free script that the signal belongs to. */
@@ -256,7 +339,7 @@ static int enqueue(hermes_client *client, const uint32_t *indices, const uint64_
   return 0;
 }
 
-int hermes_client_set_bits(hermes_client *client, const uint32_t *indices, const uint64_t *bits, size_t count) {
+static int set_bits(hermes_client *client, const uint32_t *indices, const uint64_t *bits, size_t count) {
   for (size_t i = 0; i < count; i++) {
     int code = check_writable(client, indices[i]);
     if (code) return code;
@@ -273,6 +356,11 @@ int hermes_client_set_bits(hermes_client *client, const uint32_t *indices, const
   return code;
 }
 
+int hermes_client_set_bits(hermes_client *client, const uint32_t *indices, const uint64_t *bits, size_t count) {
+  int code = begin_wait(client);
+  return code ? code : end_wait(client, set_bits(client, indices, bits, count));
+}
+
 /* Lowers the frame at which the node wakes sleepers to `target`. */
 static void ask_for_frame(hermes_control *control, uint64_t target) {
   uint64_t now = hermes_load64(&control->wait_target);
@@ -281,7 +369,7 @@ static void ask_for_frame(hermes_control *control, uint64_t target) {
   }
 }
 
-int hermes_client_wait_frame(hermes_client *client, uint64_t target, double timeout_s) {
+static int wait_frame(hermes_client *client, uint64_t target, double timeout_s) {
   hermes_view *view = &client->view;
   hermes_control *control = view->control;
   const uint32_t *word = (const uint32_t *)(const void *)&view->header->frame;
@@ -301,7 +389,13 @@ int hermes_client_wait_frame(hermes_client *client, uint64_t target, double time
       return hermes_error(ETIMEDOUT, "%s is at frame %llu; frame %llu did not come within %g s", client->name,
                           (unsigned long long)frame, (unsigned long long)target, timeout_s);
     sleep_slice(word, (uint32_t)frame, deadline);
+    if (was_closed(client)) return EBADF;
   }
+}
+
+int hermes_client_wait_frame(hermes_client *client, uint64_t target, double timeout_s) {
+  int code = begin_wait(client);
+  return code ? code : end_wait(client, wait_frame(client, target, timeout_s));
 }
 
 /* ---- The seed's functions. ------------------------------------------------------------------------------ */

@@ -118,7 +118,8 @@ public final class SimulationAPI: @unchecked Sendable {
     /// Every signal of this host's modules, in the segment's order.
     public let signals: [SignalInformation]
     private let indices: [String: UInt32]
-    private let client: OpaquePointer
+    private let segment: SegmentClient
+    private var client: OpaquePointer { segment.pointer }
 
     /// Opens a simulation.
     ///
@@ -132,17 +133,17 @@ public final class SimulationAPI: @unchecked Sendable {
         if began != 0 { throw SimulationError(code: began) }
         self.name = name ?? getenv("HERMES_SHM").map({ String(cString: $0) }) ?? "/hermes_sim"
         let deadline = ContinuousClock.now + .seconds(timeoutSeconds)
-        var opened = hermes_client_open(self.name)
+        var opened = SegmentClient(opening: self.name)
         while opened == nil {
             let code = errno
             let reason = String(cString: hermes_last_error())
             guard code == ENOENT || code == EAGAIN else { throw SimulationError.other(reason) }
             guard ContinuousClock.now < deadline else { throw SimulationError.notFound(reason) }
             usleep(20_000)
-            opened = hermes_client_open(self.name)
+            opened = SegmentClient(opening: self.name)
         }
-        let client = opened!
-        self.client = client
+        segment = opened!
+        let client = segment.pointer
         var signals: [SignalInformation] = []
         for index in 0..<hermes_client_count(client) {
             var information = hermes_signal_info()
@@ -159,10 +160,6 @@ public final class SimulationAPI: @unchecked Sendable {
         }
         self.signals = signals
         indices = Dictionary(uniqueKeysWithValues: signals.enumerated().map { ($1.name, UInt32($0)) })
-    }
-
-    deinit {
-        hermes_client_close(client)
     }
 
     /// The current value of a signal.

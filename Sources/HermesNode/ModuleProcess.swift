@@ -11,7 +11,8 @@ final class ModuleProcess {
     let module: Module
     let commandPath, replyPath: String
     /// Both ends of each FIFO stay open here, so neither a late nor a dead module makes a call fail or block.
-    let commands, replies: Int32
+    private(set) var commands: Int32 = -1
+    private(set) var replies: Int32 = -1
     /// Read ends of its standard output and standard error.
     private(set) var output: Int32 = -1
     private(set) var errors: Int32 = -1

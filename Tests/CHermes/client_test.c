@@ -3,7 +3,9 @@
 
 #include "edge.h"
 
+#include <fcntl.h>
 #include <hermes/client.h>
+#include <hermes/module.h>
 #include <pthread.h>
 
 enum { SIGNALS = 40, FRAMES = 20000, SAMPLERS = 2 };
@@ -156,7 +158,51 @@ static void check_timeouts(void) {
   hermes_segment_unlink(small_name());
 }
 
+static void *close_it(void *client) {
+  hermes_client_close(client);
+  return NULL;
+}
+
+/* A client is closed once, however often and by however many threads that is asked for, and those that wait come back. */
+static void check_close(void) {
+  small_segment(&view, (small_shape){.signals = 2, .modules = 1, .phases = 1, .queue = 4});
+  hermes_client_close(NULL);
+  hermes_shm_detach(NULL);
+  hermes_client *client = hermes_client_open(small_name());
+  int lowest = open("/dev/null", O_RDONLY); /* takes the place of the client's descriptor when that is closed twice */
+  close(lowest);
+  hermes_client_close(client);
+  int first = open("/dev/null", O_RDONLY), second = open("/dev/null", O_RDONLY);
+  hermes_client_close(client);
+  CHECK(fcntl(first, F_GETFD) >= 0 && fcntl(second, F_GETFD) >= 0);
+  close(first);
+  close(second);
+
+  /* The handle of a closed client is never that of one opened soon after. */
+  for (int i = 0; i < 50; i++) {
+    hermes_client *other = hermes_client_open(small_name());
+    CHECK(other != client);
+    hermes_client_close(client);
+    CHECK(hermes_client_count(other) == 2);
+    hermes_shm_detach(other);
+    hermes_shm_detach(other);
+  }
+
+  client = hermes_client_open(small_name());
+  pthread_t waiter, closers[4];
+  CHECK(pthread_create(&waiter, NULL, wait_for_frame_nine, client) == 0);
+  while (__atomic_load_n(&view.control->wait_target, __ATOMIC_SEQ_CST) != 9) sched_yield();
+  for (int i = 0; i < 4; i++) CHECK(pthread_create(&closers[i], NULL, close_it, client) == 0);
+  void *code;
+  pthread_join(waiter, &code);
+  CHECK((int)(intptr_t)code == EBADF);
+  for (int i = 0; i < 4; i++) pthread_join(closers[i], NULL);
+  hermes_client_close(client);
+  small_segment_remove(&view);
+}
+
 int main(void) {
+  check_close();
   check_queue();
   check_wait(publish_to_nine, 0);
   check_wait(end, ESHUTDOWN);

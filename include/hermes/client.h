@@ -29,6 +29,7 @@ typedef struct hermes_signal_info {
 /* Opens a segment by name ("/hermes_sim" or "sim"). NULL with hermes_last_error() and errno: ENOENT no such
  * simulation, EAGAIN it is still staging, EINVAL not a segment of this version. */
 hermes_client *hermes_client_open(const char *name);
+/* Calls of other threads that wait come back first, with EBADF. NULL, or a client that was closed before, is no error. */
 void hermes_client_close(hermes_client *client);
 
 uint32_t hermes_client_count(hermes_client *client);

@@ -4,9 +4,10 @@ import HermesModel
 import HermesNode
 
 /// The signals of a running simulation on this host alone, through its segment.
-final class SegmentSignals: SignalSource {
+struct SegmentSignals: SignalSource {
     let name: String
-    private let client: OpaquePointer
+    private let segment: SegmentClient
+    private var client: OpaquePointer { segment.pointer }
 
     /// Seconds to the next frame edge before a frame counts as stuck.
     private static let edgeSeconds = 30.0
@@ -14,21 +15,18 @@ final class SegmentSignals: SignalSource {
     /// - Throws: `RunFailure` when the simulation is staging or over.
     init(of name: String) throws {
         self.name = name
-        guard let client = hermes_client_open(RunFolder.segmentName(of: name)) else {
+        guard let segment = SegmentClient(opening: RunFolder.segmentName(of: name)) else {
             let code = errno
             guard RunningSimulation.isRunning(name) else { throw RunningSimulation.ended(name) }
             // Without a segment its modules have not announced yet.
             if code == EAGAIN || code == ENOENT { throw RunningSimulation.staging(name) }
             throw Self.lastError()
         }
-        self.client = client
-        guard hermes_client_state(client) != UInt32(HERMES_STATE_ENDED) else {
-            hermes_client_close(client)
+        self.segment = segment
+        guard hermes_client_state(segment.pointer) != UInt32(HERMES_STATE_ENDED) else {
             throw RunningSimulation.ended(name)
         }
     }
-
-    deinit { hermes_client_close(client) }
 
     var all: [LiveSignal] { (0..<hermes_client_count(client)).map { signal(at: $0) } }
 
@@ -72,4 +70,18 @@ final class SegmentSignals: SignalSource {
     private static func lastError() -> any Error {
         RunningSimulation.failure(String(cString: hermes_last_error()))
     }
+}
+
+/// A segment opened as a client, closed once: when the last that holds this object lets go of it. It has no other close, so
+/// that an initialiser which throws closes nothing twice.
+private final class SegmentClient {
+    let pointer: OpaquePointer
+
+    /// Nil with errno and `hermes_last_error` as `hermes_client_open` leaves them.
+    init?(opening name: String) {
+        guard let pointer = hermes_client_open(name) else { return nil }
+        self.pointer = pointer
+    }
+
+    deinit { hermes_client_close(pointer) }
 }
