@@ -34,11 +34,12 @@ let package = Package(
                 .linkedLibrary("dl"), .linkedLibrary("pthread"), .unsafeFlags(["-Xlinker", "--export-dynamic"]),
             ]),
         .target(name: "CKeeper"),
+        .target(name: "CLinux"),
         // No pkg-config: libzmq's names folders of Kerberos that SwiftPM warns about and nobody needs.
         .systemLibrary(name: "CZeroMQ", providers: [.apt(["libzmq3-dev"])]),
         .systemLibrary(name: "CSodium", pkgConfig: "libsodium", providers: [.apt(["libsodium-dev"])]),
         .systemLibrary(name: "CYAML", pkgConfig: "yaml-0.1", providers: [.apt(["libyaml-dev"])]),
-        swift("HermesSystem", []),
+        swift("HermesSystem", ["CLinux"]),
         swift("HermesModel", ["HermesSystem"]),
         swift("HermesConfiguration", ["HermesModel", "HermesSystem", "CYAML"]),
         swift("HermesPlan", ["HermesModel"]),
@@ -52,7 +53,7 @@ let package = Package(
             "HermesNode",
             [
                 "HermesModel", "HermesPlan", "HermesProtocol", "HermesTransport", "HermesBackplane", "HermesTiming",
-                "HermesSystem", "CHermes", "CKeeper",
+                "HermesSystem", "CHermes", "CKeeper", "CLinux",
             ]),
         swift(
             "HermesCoordinator",
@@ -64,14 +65,14 @@ let package = Package(
             name: "hermes",
             dependencies: [
                 "HermesModel", "HermesConfiguration", "HermesPlan", "HermesProtocol", "HermesTransport", "HermesNode",
-                "HermesCoordinator", "HermesRecorder", "HermesTiming", "HermesSystem", "CHermes", "CKeeper",
+                "HermesCoordinator", "HermesRecorder", "HermesTiming", "HermesSystem", "CHermes", "CKeeper", "CLinux",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             exclude: ["Templates"], swiftSettings: [importsHeaders] + warnings),
         .executableTarget(
             name: "hermes-node",
             dependencies: [
-                "HermesNode", "HermesTransport", "HermesProtocol", "HermesSystem", "CKeeper",
+                "HermesNode", "HermesTransport", "HermesProtocol", "HermesSystem", "CLinux",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             path: "Sources/hermes-node", swiftSettings: [importsHeaders] + warnings),

@@ -1,4 +1,5 @@
 import CKeeper
+import CLinux
 import Glibc
 import HermesModel
 import HermesPlan
@@ -31,7 +32,7 @@ public enum RunWorker {
         // First of all: the keeper is forked while this process has one thread.
         let code = keeper_start(&processKeeper)
         _ = fcntl(descriptor, F_SETFD, FD_CLOEXEC)
-        for number in [SIGINT, SIGTERM, SIGHUP, SIGPIPE] { signal(number, SIG_IGN) }
+        for number in [SIGINT, SIGTERM, SIGHUP, SIGPIPE] { linux_disregard(number) }
         let channel = LineChannel(descriptor)
         guard let order = channel.next()?.body(WorkerOrder.self), code == 0 else {
             if code == 0 { keeper_finish(&processKeeper) }

@@ -1,8 +1,9 @@
 import ArgumentParser
-import CKeeper
+import CLinux
 import Glibc
 import HermesNode
 import HermesProtocol
+import HermesSystem
 import HermesTransport
 
 @main
@@ -45,10 +46,10 @@ struct HermesNodeCommand: ParsableCommand {
     var verbose = false
 
     static func main() {
-        if CommandLine.arguments.count == 2, CommandLine.arguments[1] == "--worker" {
-            Glibc.exit(RunWorker.run(descriptor: 3))
-        }
-        main(nil)
+        linux_reset_inherited()
+        let words = ProcessArguments.words
+        if words == ["--worker"] { Glibc.exit(RunWorker.run(descriptor: 3)) }
+        main(words.map { String(decoding: $0.bytes, as: UTF8.self) })
     }
 
     func validate() throws {
@@ -87,7 +88,7 @@ struct HermesNodeCommand: ParsableCommand {
                     allowsPush: !noPush, version: hermesVersion, pythonPath: installation.pythonPath,
                     library: installation.library),
                 log: log)
-            agent.serve(signals: process_signals())
+            agent.serve(signals: linux_signal_pipe())
             if let path = address.path { unlink(path) }
         } catch {
             log.warning("\(error)")

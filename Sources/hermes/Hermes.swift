@@ -1,7 +1,9 @@
 import ArgumentParser
+import CLinux
 import Glibc
 import HermesModel
 import HermesProtocol
+import HermesSystem
 
 @main
 struct Hermes: ParsableCommand {
@@ -24,9 +26,9 @@ struct Hermes: ParsableCommand {
 
     /// Failures of commands end here, each kind with its exit code.
     static func main() {
-        openStandardDescriptors()
+        linux_reset_inherited()
         do {
-            var command = try parseAsRoot()
+            var command = try parseAsRoot(ProcessArguments.words.map { String(decoding: $0.bytes, as: UTF8.self) })
             try command.run()
         } catch let error as ConfigurationError {
             for diagnostic in error.diagnostics { Console().diagnostic(diagnostic) }
@@ -44,13 +46,5 @@ struct Hermes: ParsableCommand {
         let hasAllResults = Console.finish()
         if let error { exit(withError: error) }
         exit(withError: hasAllResults ? ExitCode.success : ExitCode(2))
-    }
-
-    /// A pipe or socket that took the number of a closed one would be written results and errors.
-    private static func openStandardDescriptors() {
-        for descriptor in Int32(0)...2 where fcntl(descriptor, F_GETFD) < 0 {
-            // The lowest free number: this one.
-            _ = open("/dev/null", O_RDWR)
-        }
     }
 }

@@ -61,10 +61,6 @@ int keeper_open_beneath(int root, const char *path, int flags);
 int keeper_make_folder_beneath(int root, const char *path);
 extern const int keeper_o_path; /* O_PATH, which <fcntl.h> shows to GNU sources only */
 
-/* From now on SIGINT, SIGTERM and SIGHUP become bytes (their numbers) in a pipe, whose read end this returns; -1.
- * SIGINT and SIGHUP stay ignored where they are. */
-int process_signals(void);
-
 /* True for the status of a process that ended by a signal. */
 int keeper_status_signal(int32_t status); /* 0 or the signal */
 int keeper_status_code(int32_t status);

@@ -1,5 +1,5 @@
 import ArgumentParser
-import CKeeper
+import CLinux
 import Glibc
 import HermesModel
 import HermesProtocol
@@ -89,7 +89,7 @@ struct Bench: ParsableCommand {
     }
 
     func run() throws {
-        let signals = process_signals()
+        let signals = linux_signal_pipe()
         let console = Console()
         let settings = try settings(console)
         for file in [json, plot] { if let file, file != "-" { try OutputFile.check(file) } }

@@ -1,4 +1,5 @@
 import CKeeper
+import CLinux
 import Glibc
 import HermesCoordinator
 import HermesModel
@@ -38,7 +39,7 @@ struct RunSession {
         guard code == 0 else {
             throw RunFailure(.resource, cause: "can't fork: \(String(cString: strerror(code)))")
         }
-        let signals = process_signals()
+        let signals = linux_signal_pipe()
         console.writeInBackground(signals: signals)
         let console = console
         let protection = RecordingProtection()
