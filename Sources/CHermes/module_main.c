@@ -7,6 +7,7 @@
 #include "context.h"
 #include "fifo.h"
 #include "realtime.h"
+#include "reason.h"
 
 #include <fcntl.h>
 #include <hermes/client.h>
@@ -67,6 +68,28 @@ static void *terminate_from_beside(void *argument) {
   return NULL;
 }
 
+/* On SIGALRM, for a watcher that has to call terminate itself. */
+static void end_after_a_second(int number) {
+  (void)number;
+  if (getpgrp() == getpid()) {
+    signal(SIGTERM, SIG_IGN);
+    kill(0, SIGTERM);
+  }
+  _exit(0);
+}
+
+/* Where there is no thread to call terminate beside the watcher, the watcher does, and a signal limits it. */
+static void terminate_here(module_process *process) {
+  struct sigaction action = {.sa_handler = end_after_a_second};
+  sigset_t alarms;
+  sigemptyset(&alarms);
+  sigaddset(&alarms, SIGALRM);
+  sigaction(SIGALRM, &action, NULL);
+  pthread_sigmask(SIG_UNBLOCK, &alarms, NULL);
+  alarm(1);
+  terminate_from_beside(process);
+}
+
 /* Waits for the loss of the node or SIGTERM; then the module has a second to reach its safe state. */
 static void *watch(void *argument) {
   module_process *process = argument;
@@ -81,6 +104,7 @@ static void *watch(void *argument) {
     /* It hangs in a step. What it drives must not stay driven: terminate from here. */
     pthread_t thread;
     if (pthread_create(&thread, NULL, terminate_from_beside, process) == 0) pthread_detach(thread);
+    else terminate_here(process);
   }
   /* terminate has a second, whoever calls it; the main thread ends the process itself when it gets there. */
   main_thread_ended(process, 1000);
@@ -238,7 +262,7 @@ int hermes_module_run(hermes_module_t *(*create)(void), void (*destroy)(hermes_m
   process = (module_process){.commands = -1, .replies = -1};
   int code = open_fifos(&process.commands, &process.replies);
   if (code) {
-    fprintf(stderr, "this is a Hermes module: `hermes run` starts it (its FIFO pair: %s)\n", strerror(code));
+    fprintf(stderr, "this is a Hermes module: `hermes run` starts it (its FIFO pair: %s)\n", hermes_reason(code));
     return 64;
   }
   /* Into a pipe the C library would keep lines back until the buffer is full. */
@@ -253,7 +277,12 @@ int hermes_module_run(hermes_module_t *(*create)(void), void (*destroy)(hermes_m
   size_t size;
   const uint8_t *announcement = hermes_context_announcement(process.context, &size);
   code = start_watcher(&process);
-  if (code == 0) code = hermes_fifo_write(process.replies, HERMES_ANNOUNCE, 0, announcement, size, NULL, 0);
+  if (code) {
+    fprintf(stderr, "can't start the thread that watches for the end of the run: %s\n", hermes_start_reason(code));
+    hermes_context_destroy(process.context);
+    return 1;
+  }
+  code = hermes_fifo_write(process.replies, HERMES_ANNOUNCE, 0, announcement, size, NULL, 0);
   int in_order = code == 0 && serve(&process);
 
   hermes_context_terminate(process.context);
@@ -296,11 +325,16 @@ static int announce_free(const char *command_path, const char *reply_path) {
   int code = 0;
   pthread_t thread;
   if (commands < 0 || replies < 0)
-    code = hermes_error(errno, "the FIFO pair of this script can't be opened: %s", strerror(errno));
+    code = hermes_error(errno, "the FIFO pair of this script can't be opened: %s", hermes_reason(errno));
   else {
     free_commands = commands;
-    code = hermes_fifo_write(replies, HERMES_FREE, 0, NULL, 0, NULL, 0);
-    if (pthread_create(&thread, NULL, watch_free, NULL) == 0) pthread_detach(thread);
+    code = pthread_create(&thread, NULL, watch_free, NULL);
+    if (code == 0) pthread_detach(thread);
+    else {
+      free_commands = -1;
+      hermes_error(code, "can't start the thread that watches for the end of the run: %s", hermes_start_reason(code));
+    }
+    if (code == 0) code = hermes_fifo_write(replies, HERMES_FREE, 0, NULL, 0, NULL, 0);
   }
   if (code && commands >= 0 && free_commands < 0) close(commands);
   if (replies >= 0) close(replies);

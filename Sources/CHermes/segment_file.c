@@ -1,5 +1,6 @@
 #include "platform.h"
 
+#include "reason.h"
 #include "segment_file.h"
 
 #include <fcntl.h>
@@ -26,7 +27,7 @@ int hermes_segment_create(hermes_view *view, const char *name, size_t size) {
   }
   if (file < 0) {
     if (errno == EEXIST) return hermes_error(EEXIST, "the segment %s belongs to another process", name);
-    return hermes_error(errno, "the segment %s can't be made: %s", name, strerror(errno));
+    return hermes_error(errno, "the segment %s can't be made: %s", name, hermes_reason(errno));
   }
   struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = HERMES_LOCK_OWNER, .l_len = 1};
   int code = fcntl(file, F_OFD_SETLK, &lock) == 0 ? 0 : errno;
@@ -43,7 +44,7 @@ int hermes_segment_create(hermes_view *view, const char *name, size_t size) {
     close(file);
     if (code == ENOSPC)
       return hermes_error(code, "/dev/shm has no room for the %zu bytes of the segment %s; free some or enlarge it", size, name);
-    return hermes_error(code, "the segment %s can't be made: %s", name, strerror(code));
+    return hermes_error(code, "the segment %s can't be made: %s", name, hermes_reason(code));
   }
   view->base = base;
   view->size = size;

@@ -1,5 +1,6 @@
 #include "platform.h"
 
+#include "reason.h"
 #include "view.h"
 
 #include <fcntl.h>
@@ -67,7 +68,7 @@ int hermes_view_open(hermes_view *view, const char *name) {
   if (view->descriptor < 0) {
     int code = errno;
     if (code == ENOENT) return hermes_error(code, "no simulation runs here with the segment %s", path);
-    return hermes_error(code, "the segment %s can't be opened: %s", path, strerror(code));
+    return hermes_error(code, "the segment %s can't be opened: %s", path, hermes_reason(code));
   }
   struct stat status;
   if (fstat(view->descriptor, &status) == 0 && status.st_size >= (off_t)sizeof(hermes_header)) {
@@ -76,6 +77,10 @@ int hermes_view_open(hermes_view *view, const char *name) {
     if (base != MAP_FAILED) {
       view->base = base;
       if (hermes_view_locate(view) == 0) return 0;
+    } else {
+      int code = errno;
+      hermes_view_close(view);
+      return hermes_error(code, "the segment %s can't be mapped: %s", path, hermes_reason(code));
     }
   }
   hermes_view_close(view);

@@ -105,7 +105,10 @@ public final class Coordinator: @unchecked Sendable {
 
     /// Each frame that completes from now on, in order, until the run is over. Nothing a reader does holds up a frame: one
     /// that falls more than `buffering` frames behind loses the oldest. From any thread, any number of times.
-    public func frames(buffering: Int = 64) -> AsyncStream<CompletedFrame> { feed.frames(buffering: buffering) }
+    /// - Throws: `SystemError` when no thread is to be had that tells of them.
+    public func frames(buffering: Int = 64) throws(SystemError) -> AsyncStream<CompletedFrame> {
+        try feed.frames(buffering: buffering)
+    }
 
     /// Ends the run as if by Ctrl-C: the frame under way is completed first. From any thread.
     public func interrupt() {
@@ -127,7 +130,6 @@ public final class Coordinator: @unchecked Sendable {
     /// - Throws: `ConfigurationError` when the announced signals don't fit the configuration; everything else that can
     ///   go wrong is in the summary.
     public func run() throws -> RunSummary {
-        feed.begin()
         defer { feed.end() }
         var scheduler: FrameScheduler?
         var outcome = RunOutcome.failed
@@ -135,6 +137,7 @@ public final class Coordinator: @unchecked Sendable {
         var configurationError: ConfigurationError?
         var firstStep: UInt64 = 0, lastDone: UInt64 = 0
         do {
+            try feed.begin()
             scheduler = try start()
             firstStep = monotonicNow()
             defer { lastDone = monotonicNow() }
@@ -143,6 +146,8 @@ public final class Coordinator: @unchecked Sendable {
             failure = error
         } catch let error as ConfigurationError {
             configurationError = error
+        } catch let error as SystemError {
+            failure = RunFailure(.resource, cause: "\(error)")
         } catch {
             failure = RunFailure(.protocolError, cause: "\(error)")
         }

@@ -12,7 +12,7 @@ extension Fleet {
         let wrong = directory.unreachable()
         if !wrong.isEmpty { throw ConfigurationError(wrong) }
         try meet()
-        let files = StaleFiles(simulation, directory.hosts, control!)
+        let files = try StaleFiles(simulation, directory.hosts, control!)
         let opened = try openRuns()
         try setUp(opened)
         files.report(settings.warning)
@@ -86,7 +86,7 @@ extension Fleet {
             livenessSeconds: settings.livenessSeconds, alarm: alarm)
         self.link = link
         let watched = UncheckedReference(link), fleet = UncheckedReference(self)
-        watching = startThread {
+        watching = try startThread("the links to other hosts") {
             watched.value.watchConnections(stop: fleet.value.isOver) {
                 fleet.value.lose($0, "lost its link to the desk", isNode: false)
             }

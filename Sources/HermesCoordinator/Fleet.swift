@@ -52,14 +52,14 @@ public final class Fleet: NodeSession, @unchecked Sendable {
     let settings: Settings
     let alarm: Alarm
     let run = UInt64.random(in: 1 ... .max)
-    let linkContext = MessageContext(), controlContext = MessageContext()
+    let linkContext, controlContext: MessageContext
     var control: NodeControl?
     var link: RunLink?
     /// Nil when mirrors go over the link.
     var streams: MirrorStreams?
     /// What every participant of the run knows.
     var token = ""
-    let isOver = Alarm()
+    let isOver: Alarm
     var watching: pthread_t?
     /// Why the alarm was raised.
     let loss = Mutex<RunFailure?>(nil)
@@ -113,7 +113,11 @@ public final class Fleet: NodeSession, @unchecked Sendable {
 
     /// - Parameters:
     ///   - desk: a node for the modules without a host; it has all of `alarm` that this object has.
-    public init(_ simulation: Simulation, desk: any LinkedNode, alarm: Alarm, settings: Settings) {
+    /// - Throws: `SystemError` or `TransportError` when threads or descriptors for messages can't be had.
+    public init(_ simulation: Simulation, desk: any LinkedNode, alarm: Alarm, settings: Settings) throws {
+        isOver = try Alarm()
+        linkContext = try MessageContext()
+        controlContext = try MessageContext()
         self.simulation = simulation
         self.desk = desk
         self.alarm = alarm

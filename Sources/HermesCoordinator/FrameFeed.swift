@@ -38,7 +38,8 @@ final class FrameFeed: @unchecked Sendable {
 
     deinit { finishReaders() }
 
-    func frames(buffering: Int) -> AsyncStream<CompletedFrame> {
+    /// - Throws: `SystemError` when no thread is to be had for it.
+    func frames(buffering: Int) throws(SystemError) -> AsyncStream<CompletedFrame> {
         let (stream, continuation) = AsyncStream.makeStream(
             of: CompletedFrame.self, bufferingPolicy: .bufferingNewest(buffering))
         let number = state.withLock { state -> Int? in
@@ -57,13 +58,14 @@ final class FrameFeed: @unchecked Sendable {
         continuation.onTermination = { [weak self] _ in
             self?.state.withLock { state in state.readers.removeAll { $0.number == number } }
         }
-        startThreadIfWanted()
+        try startThreadIfWanted()
         return stream
     }
 
-    func begin() {
+    /// - Throws: `SystemError` when there are readers and no thread for them.
+    func begin() throws(SystemError) {
         state.withLock { $0.isRunning = true }
-        startThreadIfWanted()
+        try startThreadIfWanted()
     }
 
     /// No frame follows: readers have got what is left, and the end, when this returns.
@@ -77,17 +79,10 @@ final class FrameFeed: @unchecked Sendable {
         pthread_join(thread, nil)
     }
 
-    private func startThreadIfWanted() {
-        state.withLock { state in
+    private func startThreadIfWanted() throws(SystemError) {
+        try state.withLock { state throws(SystemError) in
             guard state.isRunning, !state.isOver, state.thread == nil, !state.readers.isEmpty else { return }
-            var thread = pthread_t()
-            pthread_create(
-                &thread, nil,
-                { feed in
-                    Unmanaged<FrameFeed>.fromOpaque(feed!).takeRetainedValue().run()
-                    return nil
-                }, Unmanaged.passRetained(self).toOpaque())
-            state.thread = thread
+            state.thread = try startThread("readers of frames") { [self] in run() }
         }
         progress.wake()
     }

@@ -28,7 +28,8 @@ struct StaleFiles {
     private let hashes = Monitor<[String: String]?>(nil)
 
     /// Asks every host, and begins to read the files here.
-    init(_ simulation: Simulation, _ hosts: [Host], _ control: NodeControl) {
+    /// - Throws: `SystemError` when there is no thread to read them on.
+    init(_ simulation: Simulation, _ hosts: [Host], _ control: NodeControl) throws(SystemError) {
         self.control = control
         configuration = simulation.modules.first?.location.file ?? "CONFIG"
         asked = hosts.enumerated().map { index, host in
@@ -44,17 +45,16 @@ struct StaleFiles {
         let sources = Dictionary(
             asked.flatMap(\.files).map { ($0.path, $0.source) }, uniquingKeysWith: { first, _ in first })
         let hashes = hashes, limit = limit
-        pthread_detach(
-            startThread {
-                var found: [String: String] = [:]
-                for (path, source) in sources where monotonicNow() < limit {
-                    let file = open(source, O_RDONLY | O_NONBLOCK | O_CLOEXEC)
-                    guard file >= 0 else { continue }
-                    found[path] = FileHash.of(descriptor: file, isWanted: { monotonicNow() < limit })
-                    close(file)
-                }
-                hashes.with { $0 = found }
-            })
+        try startDetachedThread("comparing files with those of other hosts") {
+            var found: [String: String] = [:]
+            for (path, source) in sources where monotonicNow() < limit {
+                let file = open(source, O_RDONLY | O_NONBLOCK | O_CLOEXEC)
+                guard file >= 0 else { continue }
+                found[path] = FileHash.of(descriptor: file, isWanted: { monotonicNow() < limit })
+                close(file)
+            }
+            hashes.with { $0 = found }
+        }
     }
 
     /// Waits for what was asked, and says what differs. A host that does not answer has other troubles, told elsewhere.

@@ -76,7 +76,7 @@ extension EmbeddedNode {
         if let code = seen.launchError {
             return failure(
                 .launch, index,
-                "can't be started: \(simulation.modules[index].program): \(String(cString: strerror(code)))")
+                "can't be started: \(simulation.modules[index].program): \(SystemError.startReason(code))")
         }
         let status = seen.exitStatus ?? 0
         let number = keeper_status_signal(status)

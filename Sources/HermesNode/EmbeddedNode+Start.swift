@@ -23,7 +23,7 @@ extension EmbeddedNode {
         var made: [(index: Int, process: ModuleProcess)] = []
         for (index, module) in simulation.modules.enumerated() {
             if module.kind == .inproc {
-                if inproc.isEmpty { inprocWatch.start() }
+                if inproc.isEmpty { try inprocWatch.start() }
                 inproc[index] = try InprocModule(
                     module, index: index, simulationName: simulation.name, watch: inprocWatch)
             } else {
@@ -32,7 +32,7 @@ extension EmbeddedNode {
                 made.append((index, process))
             }
         }
-        supervise(made.map(\.process))
+        try supervise(made.map(\.process))
         for (index, process) in made {
             try process.launch(launchOf(process, index), keeper: &processKeeper)
             processes[index] = process
@@ -46,9 +46,9 @@ extension EmbeddedNode {
             replyPath: process.replyPath)
     }
 
-    func supervise(_ started: [ModuleProcess]) {
+    func supervise(_ started: [ModuleProcess]) throws {
         let loss = lossTarget, alarm = alarm, losses = losses
-        let supervisor = ProcessSupervisor(
+        let supervisor = try ProcessSupervisor(
             keeper: processKeeper, processes: started, onLine: reporter.moduleLine,
             onLoss: { index, record in
                 loss.with { target in
@@ -63,7 +63,7 @@ extension EmbeddedNode {
                     target.segment.raiseAttention()
                 }
             })
-        supervisor.start()
+        try supervisor.start()
         self.supervisor = supervisor
     }
 

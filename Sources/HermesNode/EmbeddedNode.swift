@@ -98,7 +98,7 @@ public final class EmbeddedNode: LinkedNode {
         _ simulation: Simulation, hostName: String = "desk", settings: LaunchSettings,
         realtime: RealtimeOrder? = nil, folder: RunFolder,
         keeper processKeeper: keeper,
-        alarm: Alarm = Alarm(), reporter: Reporter
+        alarm: Alarm, reporter: Reporter
     ) {
         self.simulation = simulation
         self.hostName = hostName

@@ -1,4 +1,3 @@
-import CKeeper
 import Glibc
 import HermesProtocol
 import HermesSystem
@@ -25,21 +24,19 @@ final class Errands: @unchecked Sendable {
     private let files: ModuleFiles
     private let findings: @Sendable () -> [Finding]
     private let state = Monitor(State())
-    private let bell: (read: Int32, write: Int32)
+    private let bell: WakePipe
     private var thread = pthread_t()
 
-    init(files: ModuleFiles, findings: @escaping @Sendable () -> [Finding]) {
+    init(files: ModuleFiles, findings: @escaping @Sendable () -> [Finding]) throws(SystemError) {
         self.files = files
         self.findings = findings
-        var ends: [Int32] = [-1, -1]
-        keeper_pipe(&ends)
-        bell = (ends[0], ends[1])
+        bell = try WakePipe()
     }
 
     /// Readable when there are answers.
-    var descriptor: Int32 { bell.read }
+    var descriptor: Int32 { bell.descriptor }
 
-    /// - Throws: `Refused` when too much waits already.
+    /// - Throws: `Refused` when too much waits already, or there is no thread to do it on.
     func add(_ message: ControlMessage, from caller: Caller) throws {
         let (isAccepted, isFirst) = state.with { state -> (Bool, Bool) in
             guard state.waiting.count < Self.most, state.waitingBytes < Self.mostBytes else { return (false, false) }
@@ -49,13 +46,22 @@ final class Errands: @unchecked Sendable {
             return (true, !state.hasThread)
         }
         guard isAccepted else { throw Refused("this node has too much to do for others; try again later") }
-        if isFirst { thread = startThread { [self] in work() } }
+        guard isFirst else { return }
+        do {
+            thread = try startThread("errands") { [self] in work() }
+        } catch {
+            state.with { state in
+                state.hasThread = false
+                state.waiting = []
+                state.waitingBytes = 0
+            }
+            throw Refused("this node \(error)")
+        }
     }
 
     /// Those that are ready.
     func takeAnswers() -> [(message: ControlMessage, caller: Caller)] {
-        var room = [UInt8](repeating: 0, count: 256)
-        while read(bell.read, &room, room.count) > 0 {}
+        bell.drain()
         return state.with { state in
             defer { state.answers = [] }
             return state.answers
@@ -70,8 +76,6 @@ final class Errands: @unchecked Sendable {
         }
         if hasThread { pthread_join(thread, nil) }
         files.close()
-        Glibc.close(bell.read)
-        Glibc.close(bell.write)
     }
 
     // MARK: The thread
@@ -88,8 +92,7 @@ final class Errands: @unchecked Sendable {
             }
             guard let answer else { continue }
             state.with { $0.answers.append((answer, caller)) }
-            var byte: UInt8 = 1
-            write(bell.write, &byte, 1)
+            bell.wake()
         }
     }
 

@@ -34,16 +34,7 @@ final class InprocWatch: Sendable {
         return now == 0 ? nil : Int(now & 0xFFFFF) - 1
     }
 
-    func start() {
-        var thread = pthread_t()
-        pthread_create(
-            &thread, nil,
-            { this in
-                Unmanaged<InprocWatch>.fromOpaque(this!).takeRetainedValue().run()
-                return nil
-            }, Unmanaged.passRetained(self).toOpaque())
-        pthread_detach(thread)
-    }
+    func start() throws(SystemError) { try startDetachedThread("watching modules of type inproc") { [self] in run() } }
 
     func stop() { isOver.store(true, ordering: .relaxed) }
 

@@ -64,7 +64,7 @@ final class ModuleProcess {
         var descriptor: Int32 = -1
         if mkfifo(path, 0o600) == 0 { descriptor = open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC) }
         guard descriptor >= 0 else {
-            throw RunFailure(.resource, cause: "can't make the FIFO \(path): \(String(cString: strerror(errno)))")
+            throw RunFailure(.resource, cause: "\(SystemError("can't make the FIFO \(path)"))")
         }
         return descriptor
     }
@@ -84,7 +84,7 @@ final class ModuleProcess {
         }
         guard code == 0 else {
             throw RunFailure(
-                .launch, module: module.name, cause: "can't be started: \(String(cString: strerror(code)))")
+                .launch, module: module.name, cause: "can't be started: \(SystemError.startReason(code))")
         }
     }
 
@@ -92,7 +92,7 @@ final class ModuleProcess {
         var ends: [Int32] = [-1, -1]
         let code = keeper_pipe(&ends)
         guard code == 0 else {
-            throw RunFailure(.resource, cause: "can't make a pipe: \(String(cString: strerror(code)))")
+            throw RunFailure(.resource, cause: "\(SystemError("can't make a pipe", code: code))")
         }
         return (ends[0], ends[1])
     }

@@ -11,7 +11,7 @@ public final class NodeAgent {
     private static let mostAtOnce = 100
     let settings: Settings
     let root: ModuleRoot
-    private let context = MessageContext()
+    private let context: MessageContext
     private let listener: NodeListener
     let log: NodeLog
     let notifier = ServiceNotifier()
@@ -27,7 +27,8 @@ public final class NodeAgent {
         self.log = log
         let root = try ModuleRoot(settings.root)
         self.root = root
-        errands = Errands(
+        context = try MessageContext()
+        errands = try Errands(
             files: ModuleFiles(root: root, allowsPush: settings.allowsPush, log: log),
             findings: {
                 let ports = settings.endpoint.hasPrefix("tcp://") ? [PortChecks.runs(settings.ports)] : []

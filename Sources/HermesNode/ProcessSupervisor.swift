@@ -55,8 +55,8 @@ final class ProcessSupervisor: @unchecked Sendable {
     private let onLine: @Sendable (_ module: String, _ line: String) -> Void
     /// A module is gone or broke the protocol: its record says how. Called on the supervisor's thread.
     private let onLoss: @Sendable (_ index: Int, _ record: ProcessRecord) -> Void
-    /// Read end, write end: a byte has the thread look at `renewals` and `isOver`.
-    private let callPipe: (read: Int32, write: Int32)
+    /// Has the thread look at `renewals` and `isOver`.
+    private let call: WakePipe
     private let isOver = Atomic<Bool>(false)
     private var thread = pthread_t()
     private var parsers: [FifoParser]
@@ -65,7 +65,7 @@ final class ProcessSupervisor: @unchecked Sendable {
     init(
         keeper processKeeper: keeper, processes: [ModuleProcess],
         onLine: @escaping @Sendable (String, String) -> Void, onLoss: @escaping @Sendable (Int, ProcessRecord) -> Void
-    ) {
+    ) throws(SystemError) {
         self.processKeeper = processKeeper
         self.processes = processes
         self.onLine = onLine
@@ -73,28 +73,16 @@ final class ProcessSupervisor: @unchecked Sendable {
         records = Monitor(Array(repeating: ProcessRecord(), count: processes.count))
         parsers = Array(repeating: FifoParser(), count: processes.count)
         splitters = Array(repeating: (LineSplitter(), LineSplitter()), count: processes.count)
-        var ends: [Int32] = [-1, -1]
-        keeper_pipe(&ends)
-        callPipe = (ends[0], ends[1])
+        call = try WakePipe()
     }
 
-    func start() {
-        let this = Unmanaged.passRetained(self)
-        pthread_create(
-            &thread, nil,
-            { this in
-                Unmanaged<ProcessSupervisor>.fromOpaque(this!).takeRetainedValue().run()
-                return nil
-            }, this.toOpaque())
-    }
+    func start() throws(SystemError) { thread = try startThread("what modules say") { [self] in run() } }
 
     /// Reads what is there still, then ends the thread. Call once, after `start`.
     func stop() {
         isOver.store(true, ordering: .releasing)
-        call()
+        call.wake()
         pthread_join(thread, nil)
-        close(callPipe.read)
-        close(callPipe.write)
     }
 
     /// Begins the record of a process that has ended anew, for another in its place, and returns once that is read.
@@ -102,22 +90,24 @@ final class ProcessSupervisor: @unchecked Sendable {
         let id = Int(process.id)
         let generation = records.with { $0[id].generation }
         renewals.withLock { $0.append(Renewal(process: process)) }
-        call()
+        call.wake()
         records.wait(until: deadline(after: 0)) { $0[id].generation != generation ? () : nil }
-    }
-
-    private func call() {
-        var byte: UInt8 = 1
-        write(callPipe.write, &byte, 1)
     }
 
     private func run() {
         // Three descriptors a process, then the keeper and the pipe.
         var watched = processes.flatMap { [watch($0.replies), watch($0.output), watch($0.errors)] }
         let keeperIndex = watched.count
-        watched += [watch(processKeeper.socket), watch(callPipe.read)]
+        watched += [watch(processKeeper.socket), watch(call.descriptor)]
         while true {
-            guard poll(&watched, nfds_t(watched.count), -1) >= 0 else { continue }
+            do {
+                try pollDescriptors(&watched, milliseconds: -1)
+            } catch {
+                // Nothing of any module would be heard any more.
+                for index in processes.indices { lose(index) { $0.rubbish = "can't be watched: \(error)" } }
+                while !isOver.load(ordering: .acquiring) { usleep(10_000) }
+                break
+            }
             for index in processes.indices {
                 // Outputs first: what a module printed before it answered is there for whoever acts on the answer.
                 for stream in 1...2 where watched[index * 3 + stream].revents != 0 {
@@ -139,8 +129,7 @@ final class ProcessSupervisor: @unchecked Sendable {
 
     /// What the old ones left is read first; their descriptors go with them.
     private func takeRenewals() -> [ModuleProcess] {
-        var room: [UInt8] = [0, 0, 0, 0]
-        while Glibc.read(callPipe.read, &room, room.count) > 0 {}
+        call.drain()
         let renewed = renewals.withLock { renewals in
             defer { renewals = [] }
             return renewals.map(\.process)

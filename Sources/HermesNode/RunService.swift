@@ -27,13 +27,14 @@ final class RunService: @unchecked Sendable {
     let link: RunLink
     /// Nil when mirrors go over the link.
     var streams: MirrorStreams?
-    let alarm = Alarm()
-    private let isOver = Alarm()
+    let alarm: Alarm
+    private let isOver: Alarm
     let processKeeper: keeper
     let lostPeer = Mutex<Int?>(nil)
     let isToldToEnd = Atomic<Bool>(false)
     /// Why the node ends this run.
     let endCause = Mutex<String?>(nil)
+    private var threads: [pthread_t] = []
     var hasEnded = false
     var hostNames: [String] = []
     var node: EmbeddedNode?
@@ -59,10 +60,12 @@ final class RunService: @unchecked Sendable {
         self.order = order
         self.channel = channel
         lines = ModuleLines(run: order.open.run, host: order.open.host, channel: channel)
+        alarm = try Alarm()
+        isOver = try Alarm()
         folder = try RunFolder(name: "\(order.open.simulation).\(order.open.host)", host: order.open.host)
         self.processKeeper = processKeeper
-        context = MessageContext()
         do {
+            context = try MessageContext()
             entrance = try RunEntrance(order, in: context, alarm: alarm, folder: folder, channel: channel)
         } catch {
             folder.remove()
@@ -74,20 +77,38 @@ final class RunService: @unchecked Sendable {
 
     // MARK: Threads
 
-    func serve() {
-        let watching = startThread { [self] in
-            link.watchConnections(stop: isOver) { peer in
-                lostPeer.withLock { $0 = $0 ?? peer }
-                interrupt()
-            }
-        }
-        let frames = startThread { [self] in
-            follow()
+    /// Starts the two threads beside the main one.
+    /// - Throws: `SystemError` when one can't be had; then nothing of the run is left.
+    func start() throws(SystemError) {
+        do throws(SystemError) {
+            threads.append(
+                try startThread("the links of the run") { [self] in
+                    link.watchConnections(stop: isOver) { peer in
+                        lostPeer.withLock { $0 = $0 ?? peer }
+                        interrupt()
+                    }
+                })
+            threads.append(
+                try startThread("the frames") { [self] in
+                    follow()
+                    isOver.raise()
+                })
+        } catch {
             isOver.raise()
+            end()
+            close()
+            throw error
         }
+    }
+
+    /// Until the run is over. Call once, after `start`.
+    func serve() {
         listenToNode()
-        pthread_join(frames, nil)
-        pthread_join(watching, nil)
+        close()
+    }
+
+    private func close() {
+        for thread in threads { pthread_join(thread, nil) }
         streams?.close()
         entrance.door.close()
         link.close(lingers: true)
@@ -104,7 +125,12 @@ final class RunService: @unchecked Sendable {
                 pollfd(fd: isOver.descriptor, events: Int16(POLLIN), revents: 0),
                 pollfd(fd: isNodeThere ? channel.descriptor : -1, events: Int16(POLLIN), revents: 0),
             ]
-            _ = Glibc.poll(&watched, 2, -1)
+            do {
+                try pollDescriptors(&watched, milliseconds: -1)
+            } catch {
+                endCause.withLock { $0 = "\(error)" }
+                return interrupt()
+            }
             guard watched[1].revents != 0 else { continue }
             let messages = channel.receive()
             isNodeThere = messages != nil

@@ -4,6 +4,7 @@ import Glibc
 import HermesModel
 import HermesPlan
 import HermesProtocol
+import HermesSystem
 import HermesTransport
 
 /// What a node tells the process it starts for one run.
@@ -28,19 +29,26 @@ public enum RunWorker {
     /// - Parameter descriptor: of the socket to the node.
     /// - Returns: the process's exit code.
     public static func run(descriptor: Int32) -> Int32 {
-        var processKeeper = keeper()
         // First of all: the keeper is forked while this process has one thread.
-        let code = keeper_start(&processKeeper)
+        let started = Result { () throws(SystemError) in try startKeeper() }
         _ = fcntl(descriptor, F_SETFD, FD_CLOEXEC)
         for number in [SIGINT, SIGTERM, SIGHUP, SIGPIPE] { linux_disregard(number) }
         let channel = LineChannel(descriptor)
-        guard let order = channel.next()?.body(WorkerOrder.self), code == 0 else {
-            if code == 0 { keeper_finish(&processKeeper) }
+        var processKeeper: keeper
+        switch started {
+        case .success(let keeper): processKeeper = keeper
+        case .failure(let error):
+            channel.say("refused", Refused("\(error)"))
+            return 2
+        }
+        guard let order = channel.next()?.body(WorkerOrder.self) else {
+            keeper_finish(&processKeeper)
             return 2
         }
         let service: RunService
         do {
             service = try RunService(order, channel: channel, keeper: &processKeeper)
+            try service.start()
         } catch {
             keeper_finish(&processKeeper)
             // Whoever hears it knows whom it asked.

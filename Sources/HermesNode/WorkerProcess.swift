@@ -1,5 +1,6 @@
 import Glibc
 import HermesProtocol
+import HermesSystem
 
 /// The process of one run: this program once more, with a socket to say things by as descriptor 3.
 final class WorkerProcess {
@@ -11,7 +12,7 @@ final class WorkerProcess {
     init() throws {
         var ends: [Int32] = [-1, -1]
         guard socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0, &ends) == 0 else {
-            throw RunFailure(.resource, cause: "can't make a socket: \(String(cString: strerror(errno)))")
+            throw RunFailure(.resource, cause: "\(SystemError("can't make a socket"))")
         }
         defer { close(ends[1]) }
         var actions = posix_spawn_file_actions_t()
@@ -31,7 +32,7 @@ final class WorkerProcess {
         let code = posix_spawn(&pid, "/proc/self/exe", &actions, &attributes, arguments, environ)
         guard code == 0 else {
             close(ends[0])
-            throw RunFailure(.resource, cause: "can't start a process: \(String(cString: strerror(code)))")
+            throw RunFailure(.resource, cause: "\(SystemError(starting: "a process", code: code))")
         }
         self.pid = pid
         channel = LineChannel(ends[0])

@@ -59,12 +59,16 @@ public final class CSVRecorder: FrameObserver, @unchecked Sendable {
             path: part, header: header.joined(separator: ","), types: columns.map(\.type), ring: ring,
             abandonment: abandonment)
         onFile(part)
+        let yields = isRealtime
+        do {
+            thread = try startThread("the recording") {
+                writer.run(everyMilliseconds: Self.flushMilliseconds, yields: yields)
+            }
+        } catch {
+            throw RunFailure(.resource, cause: "\(error)")
+        }
         self.ring = ring
         self.writer = writer
-        let yields = isRealtime
-        thread = startThread {
-            writer.run(everyMilliseconds: Self.flushMilliseconds, yields: yields)
-        }
     }
 
     public func completed(frame: UInt64, time: Double, slots: UnsafePointer<UInt64>) throws {

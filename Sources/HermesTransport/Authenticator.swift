@@ -1,5 +1,5 @@
 import CZeroMQ
-import Glibc
+import HermesSystem
 
 /// Decides who may speak to the sockets of a context, before a word of theirs is read: the ZAP handler (ZeroMQ RFC 27), on
 /// a thread of its own that ends with the context.
@@ -16,6 +16,7 @@ public final class Authenticator: @unchecked Sendable {
     private let onRefusal: @Sendable (_ address: String, _ publicKey: String?) -> Void
 
     /// - Parameter onRefusal: called on the handler's thread.
+    /// - Throws: `TransportError` or `SystemError` when there is no socket or thread for it.
     public static func start(
         in context: MessageContext, _ policy: Policy,
         onRefusal: @escaping @Sendable (_ address: String, _ publicKey: String?) -> Void
@@ -23,14 +24,7 @@ public final class Authenticator: @unchecked Sendable {
         let handler = Authenticator(try Socket(context, ZMQ_REP), policy, onRefusal)
         // Bound before anybody listens: without a handler libzmq lets everybody in.
         try handler.socket.bind("inproc://zeromq.zap.01")
-        var thread = pthread_t()
-        pthread_create(
-            &thread, nil,
-            { handler in
-                Unmanaged<Authenticator>.fromOpaque(handler!).takeRetainedValue().serve()
-                return nil
-            }, Unmanaged.passRetained(handler).toOpaque())
-        pthread_detach(thread)
+        try startDetachedThread("looking at who may speak") { handler.serve() }
     }
 
     private init(

@@ -1,14 +1,49 @@
 import CZeroMQ
 import Glibc
+import HermesSystem
 
 /// A ZeroMQ context: the threads that move messages for a group of sockets.
 public final class MessageContext: @unchecked Sendable {
     let pointer: UnsafeMutableRawPointer
+    /// Threads that libzmq starts for a context, and descriptors that they and the first sockets take, with room to spare.
+    private static let threads = 2, descriptors = 32
 
-    public init() {
-        pointer = zmq_ctx_new()
+    /// Has libzmq start its threads.
+    /// - Throws: `SystemError` when threads or descriptors are short: libzmq ends the process where it gets none.
+    public init() throws {
+        try Self.checkRoom()
+        guard let pointer = zmq_ctx_new() else { throw TransportError("can't make a ZeroMQ context") }
+        self.pointer = pointer
         // A socket that closes drops what it could not send: nobody waits for a host that is gone.
         zmq_ctx_set(pointer, ZMQ_BLOCKY, 0)
+        // Now, while there is room for them.
+        guard let first = zmq_socket(pointer, ZMQ_PAIR) else {
+            let error = TransportError("can't make a socket")
+            zmq_ctx_term(pointer)
+            throw error
+        }
+        zmq_close(first)
+    }
+
+    /// Takes as many threads and descriptors as libzmq is about to, and gives them back.
+    private static func checkRoom() throws(SystemError) {
+        var taken: [Int32] = []
+        defer { taken.forEach { Glibc.close($0) } }
+        for _ in 0..<descriptors {
+            let descriptor = Glibc.open("/dev/null", O_RDONLY | O_CLOEXEC)
+            guard descriptor >= 0 else { throw SystemError("can't open the descriptors that messages need") }
+            taken.append(descriptor)
+        }
+        let isOver = Monitor(false)
+        var started: [pthread_t] = []
+        defer {
+            isOver.with { $0 = true }
+            started.forEach { pthread_join($0, nil) }
+        }
+        for _ in 0..<threads {
+            started.append(
+                try startThread("messages") { isOver.wait(until: deadline(after: 0)) { $0 ? () : nil } })
+        }
     }
 
     /// Waits until every socket of it is closed.
@@ -120,7 +155,10 @@ func readable(_ descriptor: Int32) -> zmq_pollitem_t {
     zmq_pollitem_t(socket: nil, fd: descriptor, events: Int16(ZMQ_POLLIN), revents: 0)
 }
 
-/// Sleeps until one of the items can be read, at most this long; -1 for ever.
+/// Sleeps until one of the items can be read, at most this long; -1 for ever. Where that fails it sleeps a little: a loop
+/// around it does not spin.
 func poll(_ items: inout [zmq_pollitem_t], milliseconds: Int) {
-    _ = zmq_poll(&items, Int32(items.count), milliseconds)
+    guard zmq_poll(&items, Int32(items.count), milliseconds) < 0 else { return }
+    for index in items.indices { items[index].revents = 0 }
+    if zmq_errno() != EINTR { usleep(10_000) }
 }

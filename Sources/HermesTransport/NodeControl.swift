@@ -53,13 +53,13 @@ public final class NodeControl: @unchecked Sendable {
     private let connections: [Connection]
     private let state: Monitor<State>
     private let outgoing = Mutex<[(node: Int, message: ControlMessage)]>([])
-    private let bell: (read: Int32, write: Int32)
+    private let bell: WakePipe
     private let onUnasked: @Sendable (_ node: Int, _ message: ControlMessage) -> Void
     private let onLost: @Sendable (_ node: Int) -> Void
     private let number = SerialNumber()
     /// Whether nodes that nobody has started yet are waited for.
     private let waitsForNodes: Bool
-    private var thread = pthread_t()
+    private var thread: pthread_t?
 
     /// So many handshakes in a row don't fail by chance.
     private static let enoughHandshakes = 3
@@ -74,6 +74,7 @@ public final class NodeControl: @unchecked Sendable {
     ///   - waitsForNodes: false: where nobody listens, that is the answer.
     ///   - onUnasked: what a node says of itself, on this object's thread.
     ///   - onLost: a node that had been connected no longer is, on this object's thread.
+    /// - Throws: `TransportError` or `SystemError` when sockets or the thread can't be had.
     public init(
         _ context: MessageContext, _ nodes: [Node], keys: CurveKeys?, livenessSeconds: Double,
         waitsForNodes: Bool = true,
@@ -102,35 +103,22 @@ public final class NodeControl: @unchecked Sendable {
                 lacksKey: node.publicKey != nil && keys == nil)
         }
         state = Monitor(State(standings: nodes.map { _ in Standing() }))
-        var ends: [Int32] = [-1, -1]
-        pipe(&ends)
-        for end in ends {
-            _ = fcntl(end, F_SETFD, FD_CLOEXEC)
-            _ = fcntl(end, F_SETFL, O_NONBLOCK)
-        }
-        bell = (ends[0], ends[1])
+        bell = try WakePipe()
         for connection in connections where !connection.lacksKey {
             try connection.socket.connect(connection.node.endpoint)
         }
-        pthread_create(
-            &thread, nil,
-            { this in
-                Unmanaged<NodeControl>.fromOpaque(this!).takeRetainedValue().serve()
-                return nil
-            }, Unmanaged.passRetained(self).toOpaque())
+        thread = try startThread("speaking to nodes") { [self] in serve() }
     }
 
     /// Ends the thread and closes the sockets; what is under way fails.
     public func close() {
         state.with { $0.isOver = true }
-        ring()
-        pthread_join(thread, nil)
+        bell.wake()
+        if let thread { pthread_join(thread, nil) }
         for connection in connections {
             connection.socket.close()
             connection.events.socket.close()
         }
-        Glibc.close(bell.read)
-        Glibc.close(bell.write)
     }
 
     // MARK: From any thread
@@ -205,22 +193,17 @@ public final class NodeControl: @unchecked Sendable {
 
     private func post(_ node: Int, _ message: ControlMessage) {
         outgoing.withLock { $0.append((node, message)) }
-        ring()
-    }
-
-    private func ring() {
-        var byte: UInt8 = 1
-        write(bell.write, &byte, 1)
+        bell.wake()
     }
 
     // MARK: The thread
 
     private func serve() {
         while !state.with({ $0.isOver }) {
-            var items = connections.flatMap { [$0.socket.readable, $0.events.socket.readable] } + [readable(bell.read)]
+            var items =
+                connections.flatMap { [$0.socket.readable, $0.events.socket.readable] } + [readable(bell.descriptor)]
             poll(&items, milliseconds: -1)
-            var room = [UInt8](repeating: 0, count: 256)
-            while read(bell.read, &room, room.count) > 0 {}
+            bell.drain()
             sendOutgoing()
             for index in connections.indices {
                 takeEvents(index)

@@ -88,7 +88,7 @@ struct HermesNodeCommand: ParsableCommand {
                     allowsPush: !noPush, version: hermesVersion, pythonPath: installation.pythonPath,
                     library: installation.library),
                 log: log)
-            agent.serve(signals: linux_signal_pipe())
+            agent.serve(signals: try receiveSignals())
             if let path = address.path { unlink(path) }
         } catch {
             log.warning("\(error)")

@@ -33,6 +33,9 @@ struct Hermes: ParsableCommand {
         } catch let error as ConfigurationError {
             for diagnostic in error.diagnostics { Console().diagnostic(diagnostic) }
             end(ExitCode(1))
+        } catch let error as SystemError {
+            Console().error(error.description)
+            end(ExitCode(2))
         } catch let failure as RunFailure {
             Console().error(failure.description)
             end(ExitCode(2))

@@ -187,7 +187,7 @@ import Testing
 
     @Test func aReaderThatKeepsUpSeesEveryFrameOnce() async throws {
         let coordinator = coordinator(ScriptedNode(), lastFrame: 2000)
-        let frames = coordinator.frames(buffering: 5000), again = coordinator.frames(buffering: 5000)
+        let frames = try coordinator.frames(buffering: 5000), again = try coordinator.frames(buffering: 5000)
         let run = start(coordinator)
         var seen: [CompletedFrame] = [], second: [CompletedFrame] = []
         for await frame in frames { seen.append(frame) }
@@ -209,7 +209,7 @@ import Testing
                 coordinator.mailbox.post(.reset)
             }
         }
-        let frames = coordinator.frames(buffering: 5000)
+        let frames = try coordinator.frames(buffering: 5000)
         _ = start(coordinator)
         var seen: [CompletedFrame] = []
         for await frame in frames { seen.append(frame) }
@@ -219,7 +219,7 @@ import Testing
 
     @Test func aReaderThatSleepsLosesTheOldestAndDelaysNothing() async throws {
         let coordinator = coordinator(ScriptedNode(), lastFrame: 20_000)
-        let frames = coordinator.frames(buffering: 10)
+        let frames = try coordinator.frames(buffering: 10)
         let summary = try coordinator.run()
         #expect(summary.frames == 20_000)
         var seen: [UInt64] = []
@@ -234,13 +234,13 @@ import Testing
         for round in 0..<20 {
             let before = coordinator.progress.frame
             var last: UInt64?
-            for await frame in coordinator.frames() {
+            for await frame in try coordinator.frames() {
                 #expect(frame.frame > (last ?? before), "round \(round)")
                 if last != nil { break }
                 last = frame.frame
             }
         }
-        let rest = coordinator.frames(buffering: 1)
+        let rest = try coordinator.frames(buffering: 1)
         coordinator.mailbox.post(.stop)
         run.wait()
         var count = 0
@@ -250,7 +250,7 @@ import Testing
 
     @Test func aReaderIsToldOfAFrameThatCameWhileNothingElseDoes() async throws {
         let coordinator = coordinator(ScriptedNode(), lastFrame: nil, mode: .singleFrame)
-        var frames = coordinator.frames().makeAsyncIterator()
+        var frames = try coordinator.frames().makeAsyncIterator()
         let run = start(coordinator)
         #expect(await frames.next()?.frame == 0)
         for expected in 1...200 as ClosedRange<UInt64> {
@@ -265,9 +265,9 @@ import Testing
     @Test func aRunThatIsOverOrNeverCameHasNoFrames() async throws {
         let over = coordinator(ScriptedNode())
         _ = try over.run()
-        for await frame in over.frames() { Issue.record("\(frame)") }
+        for await frame in try over.frames() { Issue.record("\(frame)") }
         var never: Coordinator? = coordinator(ScriptedNode())
-        let frames = never!.frames()
+        let frames = try never!.frames()
         never = nil
         for await frame in frames { Issue.record("\(frame)") }
     }

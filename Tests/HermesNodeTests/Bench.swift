@@ -5,6 +5,7 @@ import Foundation
 import HermesModel
 import HermesPlan
 import HermesProtocol
+import HermesTransport
 import Synchronization
 import Testing
 
@@ -69,7 +70,7 @@ final class Bench: @unchecked Sendable {
         node = EmbeddedNode(
             simulation,
             settings: LaunchSettings(simulationName: name, baseDirectory: "/", pythonPath: nil, library: nil),
-            folder: try RunFolder(name: name), keeper: processKeeper,
+            folder: try RunFolder(name: name), keeper: processKeeper, alarm: try Alarm(),
             reporter: EmbeddedNode.Reporter(
                 moduleLine: { module, line in told.lines.withLock { $0.append("\(module): \(line)") } },
                 warning: { text in told.warnings.withLock { $0.append(text) } }))

@@ -282,7 +282,7 @@ private func piece(
         let (near, far) = try pair()
         let modules = ModuleLines(run: 7, host: "bench", channel: near)
         for _ in 1...5000 { modules.say("m", String(repeating: "x", count: 1000)) }
-        let reader = startThread {
+        let reader = try startThread("a reader") {
             usleep(50_000)
             while let messages = far.receive() {
                 if messages.contains(where: { $0.say == "ending" }) { break }

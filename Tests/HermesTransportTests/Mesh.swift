@@ -32,7 +32,7 @@ final class Mesh: @unchecked Sendable {
     init(_ count: Int, _ way: Way) throws {
         var template = Array("/tmp/hermes-mesh-XXXXXX".utf8CString)
         folder = template.withUnsafeMutableBufferPointer { String(cString: mkdtemp($0.baseAddress!)) }
-        alarms = (0..<count).map { _ in Alarm() }
+        alarms = try (0..<count).map { _ in try Alarm() }
         doors = (0..<count).map { _ in StreamDoor() }
         streams = alarms.enumerated().map {
             MirrorStreams(run: meshRun, index: $0, participants: count, alarm: $1)
@@ -78,7 +78,7 @@ final class Mesh: @unchecked Sendable {
     func sideBySide<Value: Sendable>(_ body: @escaping (Int) -> Value) -> [Value] {
         let results = Mutex<[Int: Value]>([:])
         let threads = streams.indices.map { host in
-            startThread {
+            try! startThread("host \(host)") {
                 let value = body(host)
                 results.withLock { $0[host] = value }
             }

@@ -105,7 +105,7 @@ import Testing
             )?.count
         }
         for peer in peers { #expect(try look(peer) == nil) }
-        let sender = startThread {
+        let sender = try startThread("a sender") {
             for peer in peers {
                 try? mesh.send(7, from: peer, to: 0, count: Self.many)
                 try? mesh.streams[peer].flush()

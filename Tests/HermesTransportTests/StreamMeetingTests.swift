@@ -73,7 +73,7 @@ import Testing
         let words = stranger.words(mesh)
         let missing = mesh.sideBySide { host -> [Int]? in
             if host == 0 { return mesh.meet(host) }
-            let thread = startThread { caller.say(words) }
+            let thread = try! startThread("a stranger") { caller.say(words) }
             defer { pthread_join(thread, nil) }
             // The peer comes when the stranger is gone: nobody else's coming ends its time.
             #expect(caller.isSentAway)

@@ -1,8 +1,8 @@
 import ArgumentParser
-import CLinux
 import Glibc
 import HermesModel
 import HermesProtocol
+import HermesSystem
 
 struct Bench: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -89,7 +89,7 @@ struct Bench: ParsableCommand {
     }
 
     func run() throws {
-        let signals = linux_signal_pipe()
+        let signals = try receiveSignals()
         let console = Console()
         let settings = try settings(console)
         for file in [json, plot] { if let file, file != "-" { try OutputFile.check(file) } }

@@ -7,13 +7,14 @@ import HermesTransport
 /// The nodes of a configuration, all spoken to at once: a thread each.
 final class HostCalls: Sendable {
     private let hosts: [Host]
-    private let context = MessageContext()
+    private let context: MessageContext
     private let control: NodeControl
 
     /// - Throws: `RunFailure` when the key can't be read.
     init(_ hosts: [Host], keyFile: String?) throws {
         self.hosts = hosts
         do {
+            context = try MessageContext()
             let keys = try keyFile.map { try CurveKeys.load(secretFile: $0) }
             control = try NodeControl(
                 context, hosts.map { NodeControl.Node(name: $0.name, endpoint: $0.endpoint, publicKey: $0.key) },
@@ -31,10 +32,15 @@ final class HostCalls: Sendable {
     /// Does the same with every host, side by side; what came of it, in the order of the hosts.
     func each<Value: Sendable>(_ body: @escaping @Sendable (HostCall) throws -> Value) -> [Result<Value, HostTrouble>] {
         let results = Monitor<[Result<Value, HostTrouble>?]>(Array(repeating: nil, count: hosts.count))
-        let threads = hosts.indices.map { index in
-            startThread { [self] in
-                let result = Result { try body(call(index)) }.mapError { HostTrouble($0) }
-                results.with { $0[index] = result }
+        let threads = hosts.indices.compactMap { index in
+            do throws(SystemError) {
+                return try startThread("host \(hosts[index].name)") { [self] in
+                    let result = Result { try body(call(index)) }.mapError { HostTrouble($0) }
+                    results.with { $0[index] = result }
+                }
+            } catch {
+                results.with { $0[index] = .failure(HostTrouble(error)) }
+                return nil
             }
         }
         for thread in threads { pthread_join(thread, nil) }

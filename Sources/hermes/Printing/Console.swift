@@ -23,10 +23,10 @@ final class Console: Sendable {
 
     /// From now on nothing waits for whoever reads the output. Only after the last fork.
     /// - Parameter signals: read end of the pipe that signals arrive in, should they arrive while `finish` waits.
-    func writeInBackground(signals: Int32) {
+    func writeInBackground(signals: Int32) throws(SystemError) {
         Self.signals.store(signals, ordering: .relaxed)
-        Self.errors.startThread()
-        Self.results.startThread()
+        try Self.errors.writeInBackground()
+        try Self.results.writeInBackground()
     }
 
     /// Somebody wants this process to end; after the second time nobody waits long for its output either.

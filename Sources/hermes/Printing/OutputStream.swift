@@ -1,6 +1,7 @@
 import Glibc
+import HermesSystem
 
-/// Text for a descriptor. First it is written at once; from `startThread` on a thread of its own writes it, and nobody
+/// Text for a descriptor. First it is written at once; from `writeInBackground` on a thread of its own writes it, and nobody
 /// who prints ever waits for whoever reads.
 final class OutputStream: @unchecked Sendable {
     /// What one line may find waiting before it.
@@ -29,17 +30,11 @@ final class OutputStream: @unchecked Sendable {
     }
 
     /// To be called once the process forks no more.
-    func startThread() {
-        locked {
+    func writeInBackground() throws(SystemError) {
+        try locked { () throws(SystemError) in
             guard !hasThread else { return }
-            var thread = pthread_t()
-            let code = pthread_create(
-                &thread, nil,
-                { stream in
-                    Unmanaged<OutputStream>.fromOpaque(stream!).takeUnretainedValue().writeForever()
-                    return nil
-                }, Unmanaged.passRetained(self).toOpaque())
-            hasThread = code == 0
+            try startDetachedThread("what is printed") { [self] in writeForever() }
+            hasThread = true
         }
     }
 
@@ -173,7 +168,7 @@ final class OutputStream: @unchecked Sendable {
         }
     }
 
-    private func locked<Result>(_ body: () throws -> Result) rethrows -> Result {
+    private func locked<Result, Failure: Error>(_ body: () throws(Failure) -> Result) throws(Failure) -> Result {
         pthread_mutex_lock(mutex)
         defer { pthread_mutex_unlock(mutex) }
         return try body()

@@ -1,4 +1,3 @@
-import CKeeper
 import Glibc
 import HermesModel
 import HermesNode
@@ -18,11 +17,8 @@ struct AnnouncedSignals {
         var simulation = simulation
         // A name of its own: the simulation itself may be running.
         simulation.name = "announce-\(getpid())"
-        var processKeeper = keeper()
-        let code = keeper_start(&processKeeper)
-        guard code == 0 else { throw RunFailure(.resource, cause: "can't fork: \(String(cString: strerror(code)))") }
         let nodes = try RunNodes(
-            simulation, keeper: processKeeper, meeting: meeting, observers: [], console: console)
+            simulation, keeper: startKeeper(), meeting: meeting, observers: [], console: console)
         let announcements = Result { try nodes.session.launch() }
         nodes.session.terminate(hurried: false)
         nodes.session.remove()

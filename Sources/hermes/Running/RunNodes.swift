@@ -38,8 +38,9 @@ struct RunNodes {
         console: Console
     ) throws {
         var processKeeper = processKeeper
-        let keys: CurveKeys?
+        let keys: CurveKeys?, alarm: Alarm
         do {
+            alarm = try Alarm()
             keys = try meeting.keyFile.map { try CurveKeys.load(secretFile: $0) }
             folder = try RunFolder(name: simulation.name)
         } catch {
@@ -48,7 +49,6 @@ struct RunNodes {
         }
         var own = simulation
         own.modules.removeAll { $0.host != nil }
-        let alarm = Alarm()
         desk = EmbeddedNode(
             own, settings: Installation.here.launchSettings(for: simulation),
             realtime: RealtimeOrder(simulation, host: nil), folder: folder, keeper: processKeeper,
@@ -69,7 +69,13 @@ struct RunNodes {
             note: { console.note($0) })
         settings.welcomed = meeting.welcomed
         settings.trace = meeting.trace
-        session = Fleet(simulation, desk: desk, alarm: alarm, settings: settings)
+        do {
+            session = try Fleet(simulation, desk: desk, alarm: alarm, settings: settings)
+        } catch {
+            desk.terminate(hurried: true)
+            desk.remove()
+            throw RunFailure(.resource, cause: "\(error)")
+        }
     }
 }
 

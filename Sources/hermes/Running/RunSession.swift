@@ -1,5 +1,4 @@
 import CKeeper
-import CLinux
 import Glibc
 import HermesCoordinator
 import HermesModel
@@ -33,14 +32,17 @@ struct RunSession {
     /// - Throws: `ConfigurationError` when the announced signals don't fit, `RunFailure` when nothing could be started.
     func run() throws -> RunSummary {
         try DeskCPUs.check(simulation)
-        var processKeeper = keeper()
         // First of all: the keeper is forked while this process has one thread.
-        let code = keeper_start(&processKeeper)
-        guard code == 0 else {
-            throw RunFailure(.resource, cause: "can't fork: \(String(cString: strerror(code)))")
+        var processKeeper = try startKeeper()
+        let signals: Int32, result: RunResult
+        do {
+            signals = try receiveSignals()
+            result = try RunResult()
+            try console.writeInBackground(signals: signals)
+        } catch {
+            keeper_finish(&processKeeper)
+            throw RunFailure(.resource, cause: "\(error)")
         }
-        let signals = linux_signal_pipe()
-        console.writeInBackground(signals: signals)
         let console = console
         let protection = RecordingProtection()
         let recorder = recording.map { path in
@@ -68,8 +70,14 @@ struct RunSession {
             observers: everyObserver, warn: { console.diagnostic($0) },
             keptTime: { RealtimeText.tell($0, console) })
 
-        let result = RunResult()
-        let frames = startThread { result.finish(Result { try coordinator.run() }) }
+        let frames: pthread_t
+        do {
+            frames = try startThread("the frames") { result.finish(Result { try coordinator.run() }) }
+        } catch {
+            nodes.session.terminate(hurried: true)
+            nodes.session.remove()
+            throw RunFailure(.resource, cause: "\(error)")
+        }
         serve(
             coordinator, lastValues, controlPath: "\(nodes.folder.path)/control.sock", signals: signals,
             until: result)
@@ -109,7 +117,14 @@ struct RunSession {
                 pollfd(fd: signals, events: Int16(POLLIN), revents: 0),
             ]
             watched += control?.watched ?? []
-            poll(&watched, nfds_t(watched.count), Int32(max(0, nextTick - monotonicMilliseconds())))
+            do {
+                try pollDescriptors(
+                    &watched, milliseconds: Int32(max(0, nextTick - monotonicMilliseconds())))
+            } catch {
+                console.error("\(error)")
+                coordinator.abandon()
+                break
+            }
             if watched[1].revents != 0 { interrupt(coordinator, signals) }
             control?.handle(watched[2...])
             if watched[0].revents != 0 { break }
@@ -151,27 +166,17 @@ struct RunSession {
 
 /// The end of the run, from its thread to the service loop.
 private final class RunResult: Sendable {
-    private let ends: (read: Int32, write: Int32)
+    private let end: WakePipe
     private let value = Mutex<Result<RunSummary, any Error>?>(nil)
 
-    init() {
-        var pair: [Int32] = [-1, -1]
-        keeper_pipe(&pair)
-        ends = (pair[0], pair[1])
-    }
-
-    deinit {
-        close(ends.read)
-        close(ends.write)
-    }
+    init() throws(SystemError) { end = try WakePipe() }
 
     /// Readable once the run is over.
-    var descriptor: Int32 { ends.read }
+    var descriptor: Int32 { end.descriptor }
 
     func finish(_ result: sending Result<RunSummary, any Error>) {
         value.withLock { $0 = result }
-        var byte: UInt8 = 1
-        write(ends.write, &byte, 1)
+        end.wake()
     }
 
     func get() throws -> RunSummary { try value.withLock { try $0!.get() } }

@@ -26,7 +26,12 @@ final class TraceFile: Sendable {
     func writeOverrun(_ trace: RunTrace) {
         overruns.withLock { threads in
             let file = "\(path).overrun-\(threads.count + 1).json"
-            threads.append(startThread { [self] in _ = write(trace.json(), to: file) })
+            do {
+                threads.append(
+                    try startThread("the timeline of an overrun") { [self] in _ = write(trace.json(), to: file) })
+            } catch {
+                console.warning("no timeline of an overrun: \(error)")
+            }
         }
     }
 
