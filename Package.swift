@@ -98,7 +98,9 @@ let package = Package(
             ],
             resources: [.copy("Modules")]),
         tests("HermesTimingTests", ["HermesTiming", "HermesProtocol"]),
-        tests("HermesRecorderTests", ["HermesRecorder", "HermesProtocol", "HermesPlan", "HermesModel"]),
+        tests(
+            "HermesRecorderTests",
+            ["HermesRecorder", "HermesProtocol", "HermesPlan", "HermesModel", "HermesSystem"]),
         tests(
             "HermesCoordinatorTests",
             ["HermesCoordinator", "HermesTiming", "HermesProtocol", "HermesPlan", "HermesModel"]),

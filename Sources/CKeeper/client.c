@@ -124,6 +124,11 @@ int keeper_hold(keeper *self, int descriptor) {
   return send_request(self, &request, &descriptor, NULL);
 }
 
+int keeper_trim(keeper *self, int recording) {
+  keeper_request request = {.type = KEEPER_TRIM, .descriptors = 1};
+  return send_request(self, &request, &recording, NULL);
+}
+
 int keeper_read_event(const keeper *self, keeper_event *event) {
   char *next = (char *)event;
   size_t size = sizeof *event;

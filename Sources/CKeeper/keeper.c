@@ -36,7 +36,8 @@ static struct {
   size_t child_count;
   entry *entries;
   size_t entry_count;
-} keeper_self;
+  int recording; /* -1 without one */
+} keeper_self = {.recording = -1};
 
 static long now_ms(void) {
   struct timespec now;
@@ -173,10 +174,14 @@ static int serve_request(void) {
     break;
   case KEEPER_UNLINK:
   case KEEPER_RMDIR:
-  case KEEPER_TRIM:
     keeper_self.entries = grown(keeper_self.entries, keeper_self.entry_count, sizeof(entry));
     keeper_self.entries[keeper_self.entry_count++] = (entry){(int)request.type, texts};
     return 1;
+  case KEEPER_TRIM:
+    if (keeper_self.recording >= 0) close(keeper_self.recording);
+    keeper_self.recording = descriptors[0];
+    descriptors[0] = -1;
+    break;
   case KEEPER_HOLD: descriptors[0] = -1; break; /* stays open until the keeper ends */
   default: break;
   }
@@ -231,10 +236,8 @@ static void end_descendants(void) {
 }
 
 /* A recording ends after its last whole row: the write that SIGKILL cut short leaves a part of one. */
-static void trim(const char *path) {
+static void trim(int file) {
   struct stat status;
-  int file = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-  if (file < 0) return;
   if (fstat(file, &status) == 0 && S_ISREG(status.st_mode)) {
     off_t end = status.st_size;
     char block[4096];
@@ -252,15 +255,14 @@ static void trim(const char *path) {
       /* Nothing more can be done here; the row stays cut. */
     }
   }
-  close(file);
 }
 
 static void remove_files(void) {
+  if (keeper_self.recording >= 0) trim(keeper_self.recording);
   for (size_t i = keeper_self.entry_count; i-- > 0;) {
     const entry *each = &keeper_self.entries[i];
     if (each->what == KEEPER_UNLINK) unlink(each->path);
-    else if (each->what == KEEPER_RMDIR) rmdir(each->path);
-    else trim(each->path);
+    else rmdir(each->path);
   }
 }
 

@@ -4,7 +4,7 @@
 
 #include "CKeeper.h"
 
-enum { KEEPER_SPAWN = 1, KEEPER_SIGNAL = 2, KEEPER_HOLD = 3, KEEPER_FINISH = 4, KEEPER_DESCRIPTORS = 2 };
+enum { KEEPER_SPAWN = 1, KEEPER_SIGNAL = 2, KEEPER_HOLD = 3, KEEPER_FINISH = 4, KEEPER_TRIM = 5, KEEPER_DESCRIPTORS = 2 };
 
 typedef struct keeper_request {
   uint32_t type, id;

@@ -243,13 +243,8 @@ public final class EmbeddedNode: LinkedNode {
     }
 
     /// Should this process be killed, the keeper cuts the file after its last whole row.
-    public func protectRecording(_ path: String) {
-        var absolute = path
-        if !path.hasPrefix("/"), let here = getcwd(nil, 0) {
-            absolute = String(cString: here) + "/" + path
-            free(here)
-        }
-        keeper_register(&processKeeper, Int32(KEEPER_TRIM), absolute)
+    public func protectRecording(_ file: OutputFile) {
+        if file.isPlain { keeper_trim(&processKeeper, file.descriptor) }
     }
 
     public func show(_ state: SegmentPhase) {

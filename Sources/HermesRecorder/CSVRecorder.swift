@@ -9,7 +9,8 @@ import Synchronization
 ///
 /// The thread that runs the frames copies a row into a ring; a thread of its own formats and writes. In afap a full
 /// ring makes the frames wait; in realtime it ends the recording with an error, never a frame's deadline. An epoch
-/// after a reset has a file of its own: `run.csv`, then `run.epoch1.csv`.
+/// after a reset has a file of its own: `run.csv`, then `run.epoch1.csv`; in a FIFO, a device or what the process was given
+/// open it follows, with a header of its own.
 public final class CSVRecorder: FrameObserver, @unchecked Sendable {
     private static let ringBytes = 4 << 20
     private static let flushMilliseconds = 200
@@ -17,9 +18,9 @@ public final class CSVRecorder: FrameObserver, @unchecked Sendable {
     /// when the next one is to begin.
     private static let realtimeWakes = 100.0
 
-    private let path: String
+    private let file: OutputFile
     /// Told of every file before its first row is written.
-    private let onFile: (String) -> Void
+    private let onFile: (OutputFile) -> Void
     /// Told once, by the thread that runs the frames, of what ended the recording of a realtime run that goes on.
     private let onLoss: (RunFailure) -> Void
     private var columns: [(slot: Int, type: SignalType)] = []
@@ -27,15 +28,17 @@ public final class CSVRecorder: FrameObserver, @unchecked Sendable {
     private var writer: CSVWriter?
     private var thread = pthread_t()
     private var isRealtime = false
+    /// The last frame in a recording that ended early; nil for one that is whole or has no frame.
+    public private(set) var lastOfLost: UInt64?
     private var ended: RunFailure?
     private let abandonment = Abandonment()
     /// How often frames had to wait for the disk (afap).
     public private(set) var stalls: UInt64 = 0
 
     public init(
-        path: String, onLoss: @escaping (RunFailure) -> Void = { _ in }, onFile: @escaping (String) -> Void
+        file: OutputFile, onLoss: @escaping (RunFailure) -> Void = { _ in }, onFile: @escaping (OutputFile) -> Void
     ) {
-        self.path = path
+        self.file = file
         self.onLoss = onLoss
         self.onFile = onFile
     }
@@ -51,12 +54,12 @@ public final class CSVRecorder: FrameObserver, @unchecked Sendable {
         guard ended == nil else { return }
         let slots = plan.registry.publishedInOrder
         columns = slots.map { ($0, plan.registry.signals[$0].type) }
-        let part = Self.path(path, epoch: epoch)
+        let part = try part(of: epoch)
         let header = ["frame", "time"] + slots.map { Self.quoted(plan.registry.signals[$0].name.description) }
         let rowsAWake = isRealtime ? Int(max(1, min(plan.rateHz / Self.realtimeWakes, 1e9))) : .max
         let ring = RowRing(width: columns.count + 2, bytes: Self.ringBytes, rowsAWake: rowsAWake)
         let writer = try CSVWriter(
-            path: part, header: header.joined(separator: ","), types: columns.map(\.type), ring: ring,
+            file: part, header: header.joined(separator: ","), types: columns.map(\.type), ring: ring,
             abandonment: abandonment)
         onFile(part)
         let yields = isRealtime
@@ -84,7 +87,7 @@ public final class CSVRecorder: FrameObserver, @unchecked Sendable {
                     RunFailure(
                         .resource, frame: frame,
                         cause:
-                            "the recording \(writer.path) could not be written fast enough for realtime and ends before this frame"
+                            "the recording \(writer.file.path) could not be written fast enough for realtime and ends before this frame"
                     ))
             }
             if abandonment.hasBegun { return try endEarly(writer.incomplete) }
@@ -128,15 +131,25 @@ public final class CSVRecorder: FrameObserver, @unchecked Sendable {
             throw writer.incomplete
         }
         pthread_join(thread, nil)
-        if writer.hasFailed { throw writer.failure }
+        guard writer.hasFailed else { return }
+        lastOfLost = writer.lastWhole
+        throw writer.failure
     }
 
-    /// Where the part of an epoch goes: the number stands before the extension.
-    static func path(_ path: String, epoch: UInt32) -> String {
-        guard epoch > 0 else { return path }
-        let name = path.lastIndex(of: "/").map { path.index(after: $0) } ?? path.startIndex
-        guard let dot = path[name...].lastIndex(of: "."), dot != name else { return "\(path).epoch\(epoch)" }
-        return "\(path[..<dot]).epoch\(epoch)\(path[dot...])"
+    private func part(of epoch: UInt32) throws(RunFailure) -> OutputFile {
+        guard epoch > 0, file.isPlain else { return file }
+        do throws(OutputError) {
+            return try file.beside(beginning: "frame,time") { Self.name($0, epoch: epoch) }
+        } catch {
+            throw RunFailure(.resource, cause: "the recording \(error)")
+        }
+    }
+
+    /// What the part of an epoch is called: the number stands before the ending.
+    static func name(_ name: ByteString, epoch: UInt32) -> ByteString {
+        guard epoch > 0 else { return name }
+        let dot = name.bytes.lastIndex(of: UInt8(ascii: ".")).flatMap { $0 > 0 ? $0 : nil } ?? name.count
+        return ByteString(bytes: name.bytes[..<dot] + Array(".epoch\(epoch)".utf8) + name.bytes[dot...])
     }
 
     /// RFC 4180: a field with a comma, a quote or a line break is quoted, quotes are doubled.

@@ -1,6 +1,7 @@
 import Glibc
 import HermesModel
 import HermesProtocol
+import HermesSystem
 import Synchronization
 
 /// Whether a recording has been given up, and since when.
@@ -9,24 +10,18 @@ final class Abandonment: Sendable {
     static let graceMilliseconds = 1000
     private let since = Atomic<UInt64>(0)
 
-    func begin() { _ = since.compareExchange(expected: 0, desired: Self.now(), ordering: .relaxed) }
+    func begin() { _ = since.compareExchange(expected: 0, desired: monotonicNow(), ordering: .relaxed) }
     var hasBegun: Bool { since.load(ordering: .relaxed) != 0 }
     var isOver: Bool {
         let since = since.load(ordering: .relaxed)
-        return since != 0 && Self.now() - since >= UInt64(Self.graceMilliseconds) * 1_000_000
-    }
-
-    private static func now() -> UInt64 {
-        var now = timespec()
-        clock_gettime(CLOCK_MONOTONIC, &now)
-        return UInt64(now.tv_sec) * 1_000_000_000 + UInt64(now.tv_nsec)
+        return since != 0 && monotonicNow() - since >= UInt64(Self.graceMilliseconds) * 1_000_000
     }
 }
 
 /// The recording's own thread: rows out of the ring, as text, into the file.
 final class CSVWriter: @unchecked Sendable {
-    let path: String
-    private let descriptor: Int32
+    let file: OutputFile
+    private var descriptor: Int32 { file.descriptor }
     private let types: [SignalType]
     private let ring: RowRing
     private let abandonment: Abandonment
@@ -36,27 +31,23 @@ final class CSVWriter: @unchecked Sendable {
     private let failed = Atomic<Bool>(false)
     private var failureCode: Int32 = 0
     /// The frame of the last row that is in the file, whole; nil before the first.
-    private var lastWhole: UInt64?
+    private(set) var lastWhole: UInt64?
     /// The same of `text`.
     private var lastFormatted: UInt64?
     private var text: [UInt8] = []
     private static let blockSize = 1 << 16
 
     /// - Throws: `RunFailure` when the file can't be made or its header not be written.
-    init(path: String, header: String, types: [SignalType], ring: RowRing, abandonment: Abandonment) throws {
-        self.path = path
+    init(file: OutputFile, header: String, types: [SignalType], ring: RowRing, abandonment: Abandonment) throws {
+        self.file = file
         self.types = types
         self.ring = ring
         self.abandonment = abandonment
         sem_init(ended, 0, 0)
-        // A FIFO or a terminal that nobody takes from holds up no call that can't be given up.
-        descriptor = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NONBLOCK, 0o644)
-        guard descriptor >= 0 else {
-            if errno == ENXIO {
-                throw RunFailure(.resource, cause: "the recording \(path) can't be written: nobody reads from it")
-            }
-            throw RunFailure(
-                .resource, cause: "the recording \(path) can't be written: \(String(cString: strerror(errno)))")
+        do throws(OutputError) {
+            try file.begin()
+        } catch {
+            throw RunFailure(.resource, cause: "the recording \(error)")
         }
         text.reserveCapacity(2 * Self.blockSize)
         text += header.utf8
@@ -66,7 +57,6 @@ final class CSVWriter: @unchecked Sendable {
     }
 
     deinit {
-        if descriptor >= 0 { close(descriptor) }
         sem_destroy(ended)
         ended.deallocate()
     }
@@ -77,12 +67,13 @@ final class CSVWriter: @unchecked Sendable {
         let reach = lastWhole.map { " and ends after frame \($0)" } ?? (lastFormatted == nil ? "" : " and has no row")
         return RunFailure(
             .resource,
-            cause: "the recording \(path) can't be written\(reach): \(String(cString: strerror(failureCode)))")
+            cause: "the recording \(file.path) can't be written\(reach): \(SystemError.reason(failureCode))")
     }
 
     /// What is said of a recording that was given up.
     var incomplete: RunFailure {
-        RunFailure(.refused, cause: "the recording \(path) is incomplete: it was given up before all of it was written")
+        RunFailure(
+            .refused, cause: "the recording \(file.path) is incomplete: it was given up before all of it was written")
     }
 
     /// Writes what the ring holds and ends `run`.
@@ -133,7 +124,8 @@ final class CSVWriter: @unchecked Sendable {
         guard !hasFailed else { return text.removeAll(keepingCapacity: true) }
         var sent = 0
         while sent < text.count {
-            let count = text.withUnsafeBytes { write(descriptor, $0.baseAddress! + sent, $0.count - sent) }
+            let piece = file.isInherited ? pieceForOthers(from: sent) : text.count - sent
+            let count = piece == 0 ? -1 : text.withUnsafeBytes { write(descriptor, $0.baseAddress! + sent, piece) }
             if count > 0 {
                 sent += count
             } else if errno == EAGAIN && !abandonment.isOver {
@@ -150,6 +142,22 @@ final class CSVWriter: @unchecked Sendable {
         text.removeAll(keepingCapacity: true)
     }
 
+    /// What can be written to a descriptor that others share, and that may therefore block: nothing (errno says to wait)
+    /// until it has room, then whole rows as far as one piece of a pipe holds them, so that they don't mix with what
+    /// others print.
+    private func pieceForOthers(from sent: Int) -> Int {
+        var room = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
+        guard poll(&room, 1, 0) > 0 else {
+            errno = EAGAIN
+            return 0
+        }
+        let piece = text[sent..<min(text.count, sent + Self.pipePiece)]
+        let end = piece.lastIndex(of: UInt8(ascii: "\n")).map { $0 + 1 } ?? piece.endIndex
+        return end - sent
+    }
+    /// PIPE_BUF.
+    private static let pipePiece = 4096
+
     private func cutTo(_ sent: Int) {
         guard let lastRow = text[..<sent].lastIndex(of: UInt8(ascii: "\n")) else {
             if sent > 0 { truncate(by: sent) }
@@ -165,6 +173,9 @@ final class CSVWriter: @unchecked Sendable {
 
     private func truncate(by surplus: Int) {
         let end = lseek(descriptor, 0, SEEK_CUR)
-        if end >= surplus { ftruncate(descriptor, end - surplus) }
+        // Behind what others wrote there is nothing to cut.
+        var status = stat()
+        guard end >= surplus, fstat(descriptor, &status) == 0, status.st_size == end else { return }
+        if ftruncate(descriptor, end - surplus) == 0 { lseek(descriptor, end - surplus, SEEK_SET) }
     }
 }

@@ -50,7 +50,6 @@ public struct SystemError: Error, Sendable, Equatable, CustomStringConvertible {
         case EMFILE: "this process has as many files open as it may; raise `ulimit -n`"
         case ENFILE: "this machine has as many files open as it may; raise fs.file-max"
         case ENOMEM: "memory is used up, or a limit on it is reached (`ulimit -v`, the control group's memory.max)"
-        case ENOSPC: "the file system is full"
         case EDQUOT: "this user's quota on the file system is used up"
         case EFBIG: "a file may not grow as large here; raise `ulimit -f`"
         default: nil

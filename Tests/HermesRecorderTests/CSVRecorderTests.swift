@@ -2,16 +2,21 @@ import Foundation
 import HermesModel
 import HermesPlan
 import HermesProtocol
+import HermesSystem
 import Synchronization
 import Testing
 
 @testable import HermesRecorder
 
 @Suite struct CSVRecorderTests {
+    private func output(_ path: String) throws -> OutputFile {
+        try OutputFiles(inputs: []).open(ByteString(path), for: "--record")
+    }
+
     private func record(
         _ recording: Recording, _ file: String = "run.csv", isRealtime: Bool = false, rows: [[String: UInt64]]
     ) throws {
-        let recorder = CSVRecorder(path: "\(recording.folder)/\(file)") { _ in }
+        let recorder = try CSVRecorder(file: output("\(recording.folder)/\(file)")) { _ in }
         try recorder.begin(recording.plan, epoch: 0, isRealtime: isRealtime)
         for (frame, values) in rows.enumerated() { try recording.show(UInt64(frame), values, to: recorder) }
         try recorder.finish()
@@ -80,16 +85,18 @@ import Testing
     }
 
     @Test func anEpochHasAFileOfItsOwn() throws {
-        #expect(CSVRecorder.path("run.csv", epoch: 0) == "run.csv")
-        #expect(CSVRecorder.path("run.csv", epoch: 1) == "run.epoch1.csv")
-        #expect(CSVRecorder.path("/a.b/run", epoch: 2) == "/a.b/run.epoch2")
-        #expect(CSVRecorder.path("/a/run.tar.csv", epoch: 10) == "/a/run.tar.epoch10.csv")
-        #expect(CSVRecorder.path("/a/.hidden", epoch: 1) == "/a/.hidden.epoch1")
+        #expect(CSVRecorder.name("run.csv", epoch: 0) == "run.csv")
+        #expect(CSVRecorder.name("run.csv", epoch: 1) == "run.epoch1.csv")
+        #expect(CSVRecorder.name("run", epoch: 2) == "run.epoch2")
+        #expect(CSVRecorder.name("run.tar.csv", epoch: 10) == "run.tar.epoch10.csv")
+        #expect(CSVRecorder.name(".hidden", epoch: 1) == ".hidden.epoch1")
 
         let recording = try Recording([("m", [AnnouncedSignal(name: "x")])])
         defer { recording.remove() }
         let named = Mutex<[String]>([])
-        let recorder = CSVRecorder(path: "\(recording.folder)/run.csv") { path in named.withLock { $0.append(path) } }
+        let recorder = try CSVRecorder(file: output("\(recording.folder)/run.csv")) { file in
+            named.withLock { $0.append(file.path.description) }
+        }
         for epoch in 0..<3 as Range<UInt32> {
             try recorder.begin(recording.plan, epoch: epoch, isRealtime: false)
             for frame in 0...UInt64(epoch) {
@@ -109,7 +116,7 @@ import Testing
         defer { recording.remove() }
         let values = Dictionary(uniqueKeysWithValues: (0..<1000).map { ("m.s\($0)", Double($0).bitPattern) })
         let slots = recording.plan.registry.signals.map { values[$0.name.description]! }
-        let recorder = CSVRecorder(path: "\(recording.folder)/run.csv") { _ in }
+        let recorder = try CSVRecorder(file: output("\(recording.folder)/run.csv")) { _ in }
         try recorder.begin(recording.plan, epoch: 0, isRealtime: false)
         for frame in 0..<2000 as Range<UInt64> {
             try slots.withUnsafeBufferPointer { try recorder.completed(frame: frame, time: 0, slots: $0.baseAddress!) }
@@ -126,14 +133,13 @@ import Testing
     @Test func aFullDiskIsSaidBeforeTheFirstFrame() throws {
         let recording = try Recording([("m", [AnnouncedSignal(name: "x")])])
         defer { recording.remove() }
-        let recorder = CSVRecorder(path: "/dev/full") { _ in Issue.record("no file to protect") }
+        let recorder = try CSVRecorder(file: output("/dev/full")) { _ in Issue.record("no file to protect") }
         let failure = #expect(throws: RunFailure.self) {
             try recorder.begin(recording.plan, epoch: 0, isRealtime: false)
         }
         #expect(failure?.cause == "the recording /dev/full can't be written: No space left on device")
         try recorder.finish()
-        let nowhere = CSVRecorder(path: "\(recording.folder)/none/run.csv") { _ in }
-        #expect(throws: RunFailure.self) { try nowhere.begin(recording.plan, epoch: 0, isRealtime: false) }
+        #expect(throws: OutputError.self) { try output("\(recording.folder)/none/run.csv") }
     }
 
     /// A recording whose disk fills up mid-run: a FIFO whose reader takes a little and goes.
@@ -147,8 +153,9 @@ import Testing
         mkfifo(path, 0o600)
         let reader = open(path, O_RDONLY | O_NONBLOCK)
         let losses = Mutex<[String]>([])
-        let recorder = CSVRecorder(
-            path: path, onLoss: { loss in losses.withLock { $0.append(loss.cause) } }, onFile: { _ in close(reader) })
+        let recorder = try CSVRecorder(
+            file: output(path), onLoss: { loss in losses.withLock { $0.append(loss.cause) } },
+            onFile: { _ in close(reader) })
         try recorder.begin(recording.plan, epoch: 0, isRealtime: isRealtime)
         var frame: UInt64 = 0
         var failure: RunFailure?, atEnd: RunFailure?
@@ -183,11 +190,13 @@ import Testing
         defer { recording.remove() }
         let path = "\(recording.folder)/pipe"
         mkfifo(path, 0o600)
-        let recorder = CSVRecorder(path: path) { _ in Issue.record("no file to protect") }
+        let recorder = try CSVRecorder(file: output(path)) { _ in Issue.record("no file to protect") }
         let failure = #expect(throws: RunFailure.self) {
             try recorder.begin(recording.plan, epoch: 0, isRealtime: false)
         }
-        #expect(failure?.cause == "the recording \(path) can't be written: nobody reads from it")
+        #expect(
+            failure?.cause
+                == "the recording \(path) can't be written: nobody reads from it; start what reads this FIFO first")
         try recorder.finish()
     }
 
@@ -202,7 +211,7 @@ import Testing
         mkfifo(path, 0o600)
         let reader = open(path, O_RDONLY | O_NONBLOCK)
         defer { close(reader) }
-        let recorder = CSVRecorder(path: path) { _ in }
+        let recorder = try CSVRecorder(file: output(path)) { _ in }
         let giveUp = Thread {
             usleep(200_000)
             recorder.abandon()
@@ -235,7 +244,7 @@ import Testing
         let path = "\(recording.folder)/pipe"
         mkfifo(path, 0o600)
         let reader = open(path, O_RDONLY | O_NONBLOCK)
-        let recorder = CSVRecorder(path: path) { _ in close(reader) }
+        let recorder = try CSVRecorder(file: output(path)) { _ in close(reader) }
         try recorder.begin(recording.plan, epoch: 0, isRealtime: true)
         try recording.show(0, [:], to: recorder)
         try recorder.begin(recording.plan, epoch: 1, isRealtime: true)
@@ -251,7 +260,7 @@ import Testing
         let path = "\(recording.folder)/pipe"
         mkfifo(path, 0o600)
         let reader = open(path, O_RDONLY | O_NONBLOCK)
-        let recorder = CSVRecorder(path: path) { _ in }
+        let recorder = try CSVRecorder(file: output(path)) { _ in }
         try recorder.begin(recording.plan, epoch: 0, isRealtime: true)
         let slots = [UInt64](repeating: (0.1 as Double).bitPattern, count: 500)
         for frame in 0..<5000 as Range<UInt64> {

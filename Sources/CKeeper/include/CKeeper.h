@@ -30,9 +30,12 @@ int keeper_spawn(keeper *self, uint32_t id, const keeper_program *program);
 /* Sends a signal to a process (group: to all its group) unless it has exited. */
 int keeper_signal(keeper *self, uint32_t id, int signal, int group);
 
-/* Files to unlink should the node die, folders to remove when empty, recordings to cut after their last whole row. */
-enum { KEEPER_UNLINK = 10, KEEPER_RMDIR = 11, KEEPER_TRIM = 12 };
+/* Files to unlink should the node die, and folders to remove when empty. */
+enum { KEEPER_UNLINK = 10, KEEPER_RMDIR = 11 };
 int keeper_register(keeper *self, int what, const char *path);
+/* The recording to cut after its last whole row should the node die, in place of one named before. The keeper shares the
+ * descriptor, and so the lock on the file: it is not another's before it is cut. */
+int keeper_trim(keeper *self, int recording);
 /* The keeper shares this descriptor, and so the lock on it, until it ends. */
 int keeper_hold(keeper *self, int descriptor);
 

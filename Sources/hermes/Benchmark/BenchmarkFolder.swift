@@ -1,6 +1,7 @@
 import FoundationEssentials
 import Glibc
 import HermesProtocol
+import HermesSystem
 
 /// A temporary folder that goes when the benchmark is over. It is locked as long as its owner lives: what one that was
 /// killed left behind goes at the next start.
@@ -48,7 +49,11 @@ final class BenchmarkFolder {
     /// - Throws: `RunFailure`.
     func write(_ text: String, to name: String) throws -> String {
         let file = "\(path)/\(name)"
-        try OutputFile.write(text, to: file)
+        do throws(OutputError) {
+            try OutputFiles(inputs: []).open(ByteString(file), for: "the benchmark's").write(Array(text.utf8))
+        } catch {
+            throw RunFailure(.resource, cause: error.description)
+        }
         return file
     }
 

@@ -92,7 +92,10 @@ struct Bench: ParsableCommand {
         let signals = try receiveSignals()
         let console = Console()
         let settings = try settings(console)
-        for file in [json, plot] { if let file, file != "-" { try OutputFile.check(file) } }
+        let outputs = RunOutputs(configuration: config.map { ByteString($0) }, keyFile: keyOption.key, nil)
+        defer { outputs.discardUnused() }
+        let jsonFile = try json.flatMap { $0 == "-" ? nil : try outputs.open($0, for: "--json") }
+        let plotFile = try plot.map { try outputs.open($0, for: "--plot") }
         let folder = try BenchmarkFolder()
         defer { folder.remove() }
         let bench = BenchmarkPlace(folder: folder, programs: try BenchmarkPrograms(), signals: signals)
@@ -108,8 +111,16 @@ struct Bench: ParsableCommand {
         } else {
             console.result(result.text)
         }
-        if let json, json != "-" { try OutputFile.write(result.json.description + "\n", to: json) }
-        if let plot { try OutputFile.write(BenchmarkPlot(result).svg, to: plot) }
+        try write(result.json.description + "\n", to: jsonFile)
+        if let plotFile { try write(BenchmarkPlot(result).svg, to: plotFile) }
+    }
+
+    private func write(_ text: String, to file: OutputFile?) throws {
+        do throws(OutputError) {
+            try file?.write(Array(text.utf8))
+        } catch {
+            throw RunFailure(.resource, cause: error.description)
+        }
     }
 
     private func settings(_ console: Console) throws -> BenchmarkSettings {

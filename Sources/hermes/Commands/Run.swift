@@ -4,6 +4,7 @@ import Glibc
 import HermesCoordinator
 import HermesModel
 import HermesProtocol
+import HermesSystem
 
 struct Run: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -99,19 +100,22 @@ struct Run: ParsableCommand {
         let console = Console(verbosity: quiet ? .quiet : verbose ? .verbose : .normal)
         var simulation = try ConfigurationLoader.load(config, console)
         try apply(to: &simulation)
-        for target in [record, summary, trace] {
-            if let target, target != summary || target != "-" { try OutputFile.check(target) }
-        }
+        var outputs = RunOutputs(
+            configuration: ByteString(config), keyFile: meeting.keyOption.key, simulation)
+        defer { outputs.discardUnused() }
+        outputs.recording = try record.map { try outputs.openRecording($0) }
+        outputs.trace = try trace.map { try outputs.open($0, for: "--trace") }
+        if let summary, summary != "-" { outputs.summary = try outputs.open(summary, for: "--summary") }
         if grant != nil, let reason = whyNothingIsGranted(simulation) { console.warning("--grant: \(reason)") }
         var meeting = meeting.meeting
         meeting.grant = grant
         var session = RunSession(
             simulation: simulation, overrides: overrides.compactMap { Assignment($0) }.map { ($0.signal, $0.value) },
-            lastFrame: lastFrame(of: simulation), printed: printed, recording: record, wantsDigest: digest,
+            lastFrame: lastFrame(of: simulation), printed: printed, recording: outputs.recording, wantsDigest: digest,
             meeting: meeting, console: console)
         session.wantsProfile = profile
-        session.tracePath = trace
-        try report(session.run(), console)
+        session.trace = outputs.trace
+        try report(session.run(), outputs.summary, console)
     }
 
     private func apply(to simulation: inout Simulation) throws {
@@ -157,9 +161,11 @@ struct Run: ParsableCommand {
         frames ?? simulation.execution.lastFrame
     }
 
-    private func report(_ run: RunSummary, _ console: Console) throws {
+    private func report(_ run: RunSummary, _ file: OutputFile?, _ console: Console) throws {
         if let digest = run.digest { console.result("digest \(digest)") }
-        if let summary { try write(run, to: summary, console) }
+        // Through the console, which has other results to write before it.
+        let isResult = summary == "-" || file?.isStandardOutput == true
+        if summary != nil { try write(run, to: isResult ? nil : file, console) }
         if let error = run.error { console.error(error) }
         console.note(
             "\(run.name): \(run.outcome.rawValue), \(run.frames) frames, \(SignalValue.text(run.time)) s simulated in "
@@ -179,7 +185,7 @@ struct Run: ParsableCommand {
         }
         if let timing = run.timing { TimingText.lines(timing).forEach { console.note($0) } }
         // Not among JSON, which has it, too.
-        if let profile = run.profile, summary != "-" { console.result(ProfileText.text(profile)) }
+        if let profile = run.profile, !isResult { console.result(ProfileText.text(profile)) }
         switch run.outcome {
         case .completed, .stopped: return
         case .interrupted: throw ExitCode(130)
@@ -191,15 +197,15 @@ struct Run: ParsableCommand {
         frames == 1 ? "1 frame ended after its deadline" : "\(frames) frames ended after their deadlines"
     }
 
-    private func write(_ run: RunSummary, to path: String, _ console: Console) throws {
+    private func write(_ run: RunSummary, to file: OutputFile?, _ console: Console) throws {
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
         let text = String(decoding: try encoder.encode(run), as: UTF8.self)
-        if path == "-" { return console.result(text) }
-        do {
-            try OutputFile.write(text + "\n", to: path)
+        guard let file else { return console.result(text) }
+        do throws(OutputError) {
+            try file.write(Array((text + "\n").utf8))
         } catch {
-            console.error("the summary \(error.cause)")
+            console.error("the summary \(error)")
             throw ExitCode(2)
         }
     }

@@ -17,11 +17,11 @@ struct RunSession {
     var overrides: [(signal: String, text: String)] = []
     var lastFrame: UInt64?
     var printed: [String] = []
-    var recording: String?
+    var recording: OutputFile?
     var wantsDigest = false
     var wantsProfile = false
     /// Where a timeline goes.
-    var tracePath: String?
+    var trace: OutputFile?
     /// Whether `hermes pause`, `stop` and the like reach it.
     var takesCommands = true
     /// Shown every completed frame, after recording and digest.
@@ -45,25 +45,25 @@ struct RunSession {
         }
         let console = console
         let protection = RecordingProtection()
-        let recorder = recording.map { path in
+        let recorder = recording.map { file in
             CSVRecorder(
-                path: path, onLoss: { console.warning("\($0); the run goes on without it") },
+                file: file, onLoss: { console.warning("\($0); the run goes on without it") },
                 onFile: { protection.node?.protectRecording($0) })
         }
         let digest = wantsDigest ? FrameDigest() : nil
         let lastValues = printed.isEmpty ? nil : LastValues(names: printed)
         let own: [(any FrameObserver)?] = [recorder, digest, lastValues]
         let everyObserver = own.compactMap { $0 } + observers
-        let trace = tracePath.map { _ in TraceRing() }
+        let ring = trace.map { _ in TraceRing() }
         var meeting = meeting
-        meeting.trace = trace
+        meeting.trace = ring
         let nodes = try RunNodes(
             simulation, keeper: processKeeper, meeting: meeting, observers: everyObserver, console: console)
         protection.node = nodes.desk
         var options = Coordinator.Options(overrides: overrides, lastFrame: lastFrame)
         options.wantsProfile = wantsProfile
-        options.trace = trace
-        let traceFile = tracePath.map { TraceFile(path: $0, console: console) }
+        options.trace = ring
+        let traceFile = trace.map { TraceFile(file: $0, console: console) }
         if let traceFile { options.onOverrun = { traceFile.writeOverrun($0) } }
         let coordinator = Coordinator(
             simulation, node: nodes.session, options: options,
@@ -89,6 +89,11 @@ struct RunSession {
             (summary.outcome, summary.error) = (.failed, "the timeline is lost")
         }
         summary.recording_stalls = recorder?.stalls
+        if let last = recorder?.lastOfLost, last < summary.frames {
+            console.warning(
+                "the run went on while the recording's last rows were being written: frames \(last + 1) to "
+                    + "\(summary.frames) are complete, but not recorded")
+        }
         summary.digest = digest?.text
         if let digest, !digest.endedEpochs.isEmpty { summary.earlier_digests = digest.endedEpochs }
         if let line = lastValues?.line { console.result(line) }

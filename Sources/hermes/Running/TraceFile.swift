@@ -4,14 +4,15 @@ import HermesProtocol
 import HermesSystem
 import Synchronization
 
-/// Where the timeline of a run goes: FILE at the end, and FILE.overrun-1.json and so on for the first few overruns.
+/// Where the timeline of a run goes: FILE at the end, and FILE.overrun-1.json and so on for the first few overruns, unless
+/// FILE is a FIFO, a device or what the process was given open.
 final class TraceFile: Sendable {
-    private let path: String
+    private let file: OutputFile
     private let console: Console
     private let overruns = Mutex<[pthread_t]>([])
 
-    init(path: String, console: Console) {
-        self.path = path
+    init(file: OutputFile, console: Console) {
+        self.file = file
         self.console = console
     }
 
@@ -19,28 +20,36 @@ final class TraceFile: Sendable {
     /// - Returns: false, and said, when it can't be written.
     func write(_ trace: RunTrace?) -> Bool {
         for thread in overruns.withLock({ $0 }) { pthread_join(thread, nil) }
-        return write(trace?.json() ?? Array("{\"traceEvents\":[]}\n".utf8), to: path)
+        return tell { () throws(OutputError) in
+            try file.write(trace?.json() ?? Array("{\"traceEvents\":[]}\n".utf8))
+        }
     }
 
     /// Written on a thread of its own: only the copy of the events holds up the frames.
     func writeOverrun(_ trace: RunTrace) {
+        guard file.isPlain else { return }
         overruns.withLock { threads in
-            let file = "\(path).overrun-\(threads.count + 1).json"
+            let number = threads.count + 1
             do {
                 threads.append(
-                    try startThread("the timeline of an overrun") { [self] in _ = write(trace.json(), to: file) })
+                    try startThread("the timeline of an overrun") { [self] in
+                        _ = tell { () throws(OutputError) in
+                            let name = ByteString(".overrun-\(number).json")
+                            try file.beside(beginning: "{") { $0 + name }.write(trace.json())
+                        }
+                    })
             } catch {
                 console.warning("no timeline of an overrun: \(error)")
             }
         }
     }
 
-    private func write(_ bytes: [UInt8], to path: String) -> Bool {
-        do {
-            try OutputFile.write(bytes, to: path)
+    private func tell(_ body: () throws(OutputError) -> Void) -> Bool {
+        do throws(OutputError) {
+            try body()
             return true
         } catch {
-            console.error("the timeline \(error.cause)")
+            console.error("the timeline \(error)")
             return false
         }
     }
