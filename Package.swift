@@ -80,9 +80,9 @@ let package = Package(
         tests("hermesTests", ["hermes", "HermesModel"]),
         tests("HermesModuleTests", ["HermesModule", "HermesBackplane", "HermesPlan", "HermesModel"]),
         tests("HermesSystemTests", ["HermesSystem"]),
-        tests("HermesModelTests", ["HermesModel"]),
+        tests("HermesModelTests", ["HermesModel", "HermesSystem"]),
         tests(
-            "HermesConfigurationTests", ["HermesConfiguration", "HermesModel"],
+            "HermesConfigurationTests", ["HermesConfiguration", "HermesModel", "HermesSystem"],
             resources: [.copy("Malformed"), .copy("Valid"), .copy("Desk")]),
         tests("HermesPlanTests", ["HermesPlan", "HermesModel"]),
         tests("HermesProtocolTests", ["HermesProtocol", "HermesPlan", "HermesModel"]),
@@ -103,7 +103,7 @@ let package = Package(
             ["HermesRecorder", "HermesProtocol", "HermesPlan", "HermesModel", "HermesSystem"]),
         tests(
             "HermesCoordinatorTests",
-            ["HermesCoordinator", "HermesTiming", "HermesProtocol", "HermesPlan", "HermesModel"]),
+            ["HermesCoordinator", "HermesTiming", "HermesProtocol", "HermesPlan", "HermesModel", "HermesSystem"]),
         tests("HermesBackplaneTests", ["HermesBackplane", "HermesPlan", "HermesModel", "CHermes"]),
         swift("HermesModule", ["CHermes"]),
     ],

@@ -1,4 +1,5 @@
 import HermesModel
+import HermesSystem
 
 /// YAML text to a `Simulation`: the bytes become located nodes (Text), the nodes typed values (Decoding), the values are
 /// held against each other and against the file system (Checking). Every fault is found in one pass.
@@ -8,20 +9,19 @@ public enum ConfigurationReader {
     ///
     /// Throws `ConfigurationError` with every error and warning found, in file order; a file that can't be read is an
     /// error at 1:1.
-    public static func read(path: String) throws -> (simulation: Simulation, warnings: [Diagnostic]) {
+    public static func read(path: ByteString) throws -> (simulation: Simulation, warnings: [Diagnostic]) {
         let bytes: [UInt8]
         do {
             bytes = try ConfigurationFile.bytes(path: path)
         } catch let diagnostic as Diagnostic {
             throw ConfigurationError([diagnostic])
         }
-        let slash = path.utf8.lastIndex(of: UInt8(ascii: "/"))
-        return try parse(text: bytes, file: path, baseDirectory: slash.map { String(path[...$0]) } ?? ".")
+        return try parse(text: bytes, file: path.description, baseDirectory: path.parentPath)
     }
 
     /// The same for text; `file` is the name used in messages, `baseDirectory` the folder where relative paths start (itself
     /// relative to the working directory).
-    public static func parse(text: [UInt8], file: String, baseDirectory: String) throws -> (
+    public static func parse(text: [UInt8], file: String, baseDirectory: ByteString) throws -> (
         simulation: Simulation, warnings: [Diagnostic]
     ) {
         let findings = Findings(file: file)

@@ -1,4 +1,5 @@
 import HermesModel
+import HermesSystem
 
 /// Collects what is wrong with one configuration, so that one pass reports everything.
 final class Findings {
@@ -42,7 +43,7 @@ final class Findings {
     }
 
     /// "; did you mean `x`?" for a missing file, among what stands in its folder; or "".
-    func suggestion(forMissing path: String) -> String {
+    func suggestion(forMissing path: ByteString) -> String {
         guard comparisonsLeft > 0 else { return "" }
         let (name, others) = FileKind.neighbours(of: path)
         // Reading a folder costs more than comparing names, even when it is empty.

@@ -1,5 +1,6 @@
 import Glibc
 import HermesModel
+import HermesSystem
 
 /// A module of a named host that can't run at the desk.
 public struct Immovable: Sendable {
@@ -38,7 +39,7 @@ extension Simulation {
 
     /// - Parameter written: the module with its paths as in the configuration.
     private func lack(of module: Module, as written: Module) -> String? {
-        let files: [(path: String?, name: String?, wanted: FileKind, mode: Int32)] = [
+        let files: [(path: ByteString?, name: ByteString?, wanted: FileKind, mode: Int32)] = [
             (
                 module.program, written.program, .regular,
                 FileCheck.isStarted(module.program, module.kind) ? X_OK : R_OK
@@ -50,7 +51,7 @@ extension Simulation {
             let kind = FileKind(path: path)
             if kind == .missing { return "there is no \(name) here" }
             if kind != wanted { return "\(name) is \(kind.noun) here" }
-            if access(path, mode) != 0 { return "\(name) can't be \(mode == X_OK ? "executed" : "read") here" }
+            if access(path.cString, mode) != 0 { return "\(name) can't be \(mode == X_OK ? "executed" : "read") here" }
         }
         return nil
     }

@@ -1,4 +1,5 @@
 import HermesModel
+import HermesSystem
 
 /// A draft without errors to the simulation it describes, defaults filled in.
 struct SimulationBuilder {
@@ -24,8 +25,8 @@ struct SimulationBuilder {
     }
 
     private func module(_ draft: ModuleDraft) -> Module {
-        func resolved(_ path: Located<String>?) -> String? {
-            path.map { draft.host == nil ? paths.absolute($0.value) : $0.value }
+        func resolved(_ path: Located<String>?) -> ByteString? {
+            path.map { draft.host == nil ? paths.absolute(ByteString($0.value)) : ByteString($0.value) }
         }
         return Module(
             name: draft.name.value, kind: draft.kind ?? .process, program: resolved(draft.program) ?? "",

@@ -1,4 +1,5 @@
 import HermesModel
+import HermesSystem
 import HermesTransport
 
 /// The hosts of a run and how they reach each other. The desk has index 0; the others follow in the order of `hosts:`.
@@ -47,7 +48,7 @@ struct HostDirectory {
     }
 
     /// Where a peer dials the run's link of a host that listens on `port` or `path`.
-    static func endpoint(_ base: String, port: Int?, path: String?) -> String {
+    static func endpoint(_ base: String, port: Int?, path: ByteString?) -> ByteString {
         if let path { return "ipc://\(path)" }
         return "tcp://\(TCPEndpoint(base)?.host ?? base):\(port ?? 0)"
     }

@@ -25,7 +25,7 @@ struct StaleFiles {
     private let asked: [Asked]
     private let limit = deadline(after: seconds)
     /// Here, by path; nil until all are known.
-    private let hashes = Monitor<[String: String]?>(nil)
+    private let hashes = Monitor<[ByteString: String]?>(nil)
 
     /// Asks every host, and begins to read the files here.
     /// - Throws: `SystemError` when there is no thread to read them on.
@@ -46,9 +46,9 @@ struct StaleFiles {
             asked.flatMap(\.files).map { ($0.path, $0.source) }, uniquingKeysWith: { first, _ in first })
         let hashes = hashes, limit = limit
         try startDetachedThread("comparing files with those of other hosts") {
-            var found: [String: String] = [:]
+            var found: [ByteString: String] = [:]
             for (path, source) in sources where monotonicNow() < limit {
-                let file = open(source, O_RDONLY | O_NONBLOCK | O_CLOEXEC)
+                let file = open(source.cString, O_RDONLY | O_NONBLOCK | O_CLOEXEC)
                 guard file >= 0 else { continue }
                 found[path] = FileHash.of(descriptor: file, isWanted: { monotonicNow() < limit })
                 close(file)

@@ -23,7 +23,7 @@ struct StreamMap {
             let isShared = place.machine == otherMachine && !place.machine.isEmpty && !hasOwnRoad && !isTCPOnly
             let keys = isSealed ? (StreamKey.generate(), StreamKey.generate()) : nil
             let address = dialler == 0 ? host.endpoint : host.mirror ?? host.endpoint
-            let endpoint = place.port.map { HostDirectory.endpoint(address, port: $0, path: nil) }
+            let endpoint = place.port.map { HostDirectory.endpoint(address, port: $0, path: nil).description }
             streams[dialler].append(
                 SetUp.Stream(
                     index: dialled, endpoint: endpoint, path: isShared || endpoint == nil ? place.path : nil,

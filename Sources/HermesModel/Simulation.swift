@@ -1,9 +1,11 @@
+import HermesSystem
+
 /// A validated configuration: what a simulation *is*, before anything runs.
 public struct Simulation: Sendable {
     /// Matches `[A-Za-z0-9_-]{1,64}`.
     public var name: String
     /// The folder that relative paths of desk modules start from, absolute.
-    public var baseDirectory: String
+    public var baseDirectory: ByteString
     public var hosts: [Host]
     /// In file order.
     public var modules: [Module]
@@ -12,7 +14,7 @@ public struct Simulation: Sendable {
     public var server: Server
 
     public init(
-        name: String = "sim", baseDirectory: String, hosts: [Host] = [], modules: [Module] = [], wires: [Wire] = [],
+        name: String = "sim", baseDirectory: ByteString, hosts: [Host] = [], modules: [Module] = [], wires: [Wire] = [],
         execution: Execution = Execution(), server: Server = Server()
     ) {
         self.name = name
@@ -61,16 +63,16 @@ public struct Module: Sendable {
     public var name: String
     public var kind: Kind
     /// The executable, shared object or script. Absolute for desk modules, as written for modules of a named host.
-    public var program: String
+    public var program: ByteString
     public var arguments: [String]
     /// In file order.
     public var environment: [(name: String, value: String)]
     /// Absolute for desk modules; nil: the folder of the configuration.
-    public var workingDirectory: String?
+    public var workingDirectory: ByteString?
     /// The module's own configuration file. Absolute for desk modules.
-    public var configuration: String?
+    public var configuration: ByteString?
     /// Files and folders it reads besides. Absolute for desk modules.
-    public var files: [String]
+    public var files: [ByteString]
     /// Nil: the desk.
     public var host: String?
     /// Steps per simulated second; nil: the base rate.
@@ -90,9 +92,9 @@ public struct Module: Sendable {
     public var onErrorLocation: SourceLocation?
 
     public init(
-        name: String, kind: Kind, program: String, arguments: [String] = [],
-        environment: [(name: String, value: String)] = [], workingDirectory: String? = nil,
-        configuration: String? = nil, files: [String] = [], host: String? = nil, rateHz: Double? = nil,
+        name: String, kind: Kind, program: ByteString, arguments: [String] = [],
+        environment: [(name: String, value: String)] = [], workingDirectory: ByteString? = nil,
+        configuration: ByteString? = nil, files: [ByteString] = [], host: String? = nil, rateHz: Double? = nil,
         stepTimeoutSeconds: Double? = nil, onError: ErrorPolicy? = nil, cpus: CPUList? = nil,
         signals: [SignalSettings] = [],
         location: SourceLocation, rateLocation: SourceLocation? = nil, onErrorLocation: SourceLocation? = nil

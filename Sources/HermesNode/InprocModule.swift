@@ -19,7 +19,7 @@ final class InprocModule {
         watch.enter(index, 0)
         defer { watch.leave() }
         func failed(_ cause: String) -> RunFailure { RunFailure(.launch, module: module.name, cause: cause) }
-        guard let library = hermes_inproc_open(module.program) else {
+        guard let library = hermes_inproc_open(module.program.cString) else {
             throw failed("can't be loaded: \(String(cString: hermes_last_error()))")
         }
         guard let create = dlsym(library, "hermes_module_create"), let destroy = dlsym(library, "hermes_module_destroy")
@@ -30,7 +30,7 @@ final class InprocModule {
         typealias Destroy = @convention(c) (UnsafeMutablePointer<hermes_module_t>?) -> Void
         guard
             let context = hermes_context_create(
-                module.name, module.configuration, RunFolder.segmentName(of: simulationName),
+                module.name, module.configuration?.cString, RunFolder.segmentName(of: simulationName),
                 unsafeBitCast(create, to: Create.self), unsafeBitCast(destroy, to: Destroy.self))
         else { throw failed(String(cString: hermes_last_error())) }
         self.context = context

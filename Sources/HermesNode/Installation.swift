@@ -1,25 +1,26 @@
 import Glibc
 import HermesModel
+import HermesSystem
 
 /// Where the parts that come with the program lie: beside an installed one or in the checkout it was built in.
 public struct Installation: Sendable {
     /// Folder that holds the `hermes` Python package.
-    public var pythonPath: String?
+    public var pythonPath: ByteString?
     /// libhermes.so.
-    public var library: String?
+    public var library: ByteString?
     /// Folder with a template for each language.
-    public var templates: String?
+    public var templates: ByteString?
     /// The program that `hermes bench` runs.
-    public var benchModule: String?
+    public var benchModule: ByteString?
 
     public static let here = Installation()
 
     private init() {
         let folder = Self.programFolder()
-        func first(_ candidates: [String], having file: String) -> String? {
-            candidates.first { access("\($0)/\(file)", F_OK) == 0 }
+        func first(_ candidates: [ByteString], having file: ByteString) -> ByteString? {
+            candidates.first { Self.exists($0.appendingPath(file)) }
         }
-        let checkout = "\(folder)/../../.."
+        let checkout: ByteString = "\(folder)/../../.."
         pythonPath = first(
             ["\(folder)/../lib/python3/dist-packages", "\(checkout)/Sources/Python"], having: "hermes/__init__.py"
         ).map(Self.resolved)
@@ -41,9 +42,9 @@ public struct Installation: Sendable {
     }
 
     /// What templates of modules name: placeholders and absolute paths.
-    public var developmentPaths: [(placeholder: String, value: String)] {
+    public var developmentPaths: [(placeholder: String, value: ByteString)] {
         let folder = Self.programFolder()
-        let isCheckout = access("\(folder)/../../../Package.swift", F_OK) == 0
+        let isCheckout = Self.exists("\(folder)/../../../Package.swift")
         let root = Self.resolved(isCheckout ? "\(folder)/../../.." : "\(folder)/..")
         return [
             ("{{hermes}}", Self.program),
@@ -54,16 +55,15 @@ public struct Installation: Sendable {
         ]
     }
 
-    private static var program: String { resolved("/proc/self/exe") }
+    private static var program: ByteString { resolved("/proc/self/exe") }
 
-    private static func programFolder() -> String {
-        let path = program
-        return path.lastIndex(of: "/").map { String(path[..<$0]) } ?? "."
-    }
+    private static func programFolder() -> ByteString { program.parentPath }
 
-    private static func resolved(_ path: String) -> String {
-        guard let real = realpath(path, nil) else { return path }
+    private static func exists(_ path: ByteString) -> Bool { access(path.cString, F_OK) == 0 }
+
+    private static func resolved(_ path: ByteString) -> ByteString {
+        guard let real = realpath(path.cString, nil) else { return path }
         defer { free(real) }
-        return String(cString: real)
+        return ByteString(cString: real)
     }
 }

@@ -1,11 +1,12 @@
 import Glibc
+import HermesSystem
 
 /// Where a node listens, as `--listen` and `--ports` say it.
 public struct ListenAddress: Sendable {
     /// As ZeroMQ takes it.
-    public var endpoint: String
+    public var endpoint: ByteString
     /// Of `ipc://`.
-    public var path: String?
+    public var path: ByteString?
     /// For runs.
     public var ports: ClosedRange<Int>
     /// True when nobody on another machine can reach it.
@@ -16,22 +17,23 @@ public struct ListenAddress: Sendable {
     }
 
     /// - Throws: one sentence that says what is wrong.
-    public init(_ text: String, ports range: String?) throws {
-        if text.hasPrefix("ipc://") {
-            let path = String(text.dropFirst(6))
+    public init(_ endpoint: ByteString, ports range: String?) throws {
+        if endpoint.hasPrefix("ipc://") {
+            let path = endpoint.dropFirst(6)
             // Runs add 14 characters.
-            guard !path.isEmpty, path.utf8.count <= 90 else {
-                throw Wrong(description: "'\(text)' needs a path of 1 to 90 bytes after ipc://")
+            guard !path.isEmpty, path.count <= 90 else {
+                throw Wrong(description: "'\(endpoint)' needs a path of 1 to 90 bytes after ipc://")
             }
-            (endpoint, self.path, ports, isLocal) = (text, path, 1...1, true)
+            (self.endpoint, self.path, ports, isLocal) = (endpoint, path, 1...1, true)
             return
         }
-        guard text.hasPrefix("tcp://"), let colon = text.lastIndex(of: ":"),
-            let port = Int(text[text.index(after: colon)...]), (1...65535).contains(port)
-        else { throw Wrong(description: "'\(text)' is no endpoint; write tcp://ADDRESS:PORT or ipc://PATH") }
-        let address = text[text.index(text.startIndex, offsetBy: 6)..<colon]
+        let bytes = endpoint.bytes
+        guard endpoint.hasPrefix("tcp://"), let colon = bytes.lastIndex(of: UInt8(ascii: ":")), colon > 5,
+            let port = ByteString(bytes: bytes[(colon + 1)...]).text.flatMap({ Int($0) }), (1...65535).contains(port)
+        else { throw Wrong(description: "'\(endpoint)' is no endpoint; write tcp://ADDRESS:PORT or ipc://PATH") }
+        let address = ByteString(bytes: bytes[6..<colon])
         // ZeroMQ takes no names here.
-        endpoint = address == "localhost" ? "tcp://127.0.0.1:\(port)" : text
+        self.endpoint = address == "localhost" ? "tcp://127.0.0.1:\(port)" : endpoint
         isLocal = address == "localhost" || address.hasPrefix("127.") || address == "[::1]"
         if let range {
             let ends = range.split(separator: "-").map { Int($0) }

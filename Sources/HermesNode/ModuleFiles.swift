@@ -15,7 +15,7 @@ final class ModuleFiles: @unchecked Sendable {
         let caller: NodeListener.Caller
         let number: UInt64
         /// Beneath `folder`.
-        let name: String
+        let name: ByteString
         let descriptor: Int32
         let total: Int
         var received = 0
@@ -24,7 +24,7 @@ final class ModuleFiles: @unchecked Sendable {
     }
 
     /// Of uploads, in the module root.
-    static let folder = ".hermes-push"
+    static let folder: ByteString = ".hermes-push"
     private static let mostUploads = 16
     /// Nobody is expected to go on with an upload that has rested for so long.
     private static let restSeconds = 30.0
@@ -63,9 +63,9 @@ final class ModuleFiles: @unchecked Sendable {
             })
     }
 
-    private func entry(_ path: String, _ isWanted: () -> Bool) -> FoundFiles.Entry {
+    private func entry(_ path: ByteString, _ isWanted: () -> Bool) -> FoundFiles.Entry {
         // Without waiting for whoever might write into a FIFO.
-        let file = keeper_open_beneath(root.descriptor, path, O_RDONLY | O_NONBLOCK | O_NOCTTY)
+        let file = keeper_open_beneath(root.descriptor, path.cString, O_RDONLY | O_NONBLOCK | O_NOCTTY)
         guard file >= 0 else {
             if errno == ENOENT || errno == ENOTDIR { return .init(.absent) }
             return .init(
@@ -91,7 +91,7 @@ final class ModuleFiles: @unchecked Sendable {
 
     func makeFolder(_ wanted: MakeFolder) throws {
         let path = try checked(wanted.path)
-        let folder = keeper_make_folder_beneath(root.descriptor, path)
+        let folder = keeper_make_folder_beneath(root.descriptor, path.cString)
         guard folder >= 0 else { throw refusal("the folder \(path)") }
         Glibc.close(folder)
     }
@@ -120,19 +120,21 @@ final class ModuleFiles: @unchecked Sendable {
     }
 
     /// The one text for this place.
-    private func checked(_ path: String) throws -> String {
+    private func checked(_ path: ByteString) throws -> ByteString {
         guard allowsPush else {
             throw Refused("this node takes no files, it was started with --no-push; copy \(path) there by other means")
         }
         if let fault = PathBeneath.fault(in: path) { throw Refused("'\(path)' \(fault)") }
-        let tidied = PathBeneath.tidied(path)
-        guard !tidied.isEmpty, tidied != Self.folder, !tidied.hasPrefix(Self.folder + "/") else {
+        let tidied = path.tidiedPath
+        guard let first = tidied.pathComponents.first, first != Self.folder else {
             throw Refused("'\(path)' is no place for modules")
         }
         return tidied
     }
 
-    private func begin(_ piece: PutPiece, _ path: String, _ caller: NodeListener.Caller, replacing known: Int?) throws {
+    private func begin(_ piece: PutPiece, _ path: ByteString, _ caller: NodeListener.Caller, replacing known: Int?)
+        throws
+    {
         if let known { discard(uploads.remove(at: known)) }
         let now = monotonicNow()
         for index in uploads.indices.reversed()
@@ -147,7 +149,7 @@ final class ModuleFiles: @unchecked Sendable {
         uploads.append(try made(caller, piece, path))
     }
 
-    private func checkRoom(for total: Int, _ path: String) throws {
+    private func checkRoom(for total: Int, _ path: ByteString) throws {
         var status = statvfs()
         guard fstatvfs(root.descriptor, &status) == 0 else { throw refusal("the module root") }
         let promised = uploads.reduce(0) { $0 + $1.total - $1.received }
@@ -160,16 +162,16 @@ final class ModuleFiles: @unchecked Sendable {
     }
 
     /// An empty file of a name that nobody has, locked: a file without a lock is nobody's.
-    private func made(_ caller: NodeListener.Caller, _ piece: PutPiece, _ path: String) throws -> Upload {
+    private func made(_ caller: NodeListener.Caller, _ piece: PutPiece, _ path: ByteString) throws -> Upload {
         for _ in 0..<8 {
-            let folder = keeper_make_folder_beneath(root.descriptor, Self.folder)
-            guard folder >= 0 else { throw refusal(path) }
+            let folder = keeper_make_folder_beneath(root.descriptor, Self.folder.cString)
+            guard folder >= 0 else { throw refusal("\(path)") }
             defer { Glibc.close(folder) }
-            let name = "\(getpid())-\(String(UInt64.random(in: 0 ... .max), radix: 36))"
-            let file = openat(folder, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0o600)
+            let name: ByteString = "\(getpid())-\(String(UInt64.random(in: 0 ... .max), radix: 36))"
+            let file = openat(folder, name.cString, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0o600)
             // The folder goes when it is empty, perhaps just now.
             if file < 0 && errno == ENOENT { continue }
-            guard file >= 0 else { throw refusal(path) }
+            guard file >= 0 else { throw refusal("\(path)") }
             var status = stat()
             if flock(file, LOCK_EX | LOCK_NB) == 0, fstat(file, &status) == 0, status.st_nlink == 1 {
                 return Upload(
@@ -181,7 +183,7 @@ final class ModuleFiles: @unchecked Sendable {
         throw Refused("\(path): can't be begun; try again")
     }
 
-    private func append(_ bytes: Data, to index: Int, _ path: String) throws {
+    private func append(_ bytes: Data, to index: Int, _ path: ByteString) throws {
         let upload = uploads[index]
         try bytes.withUnsafeBytes { bytes in
             var sent = 0
@@ -189,7 +191,7 @@ final class ModuleFiles: @unchecked Sendable {
                 let count = pwrite(
                     upload.descriptor, bytes.baseAddress! + sent, bytes.count - sent, upload.received + sent)
                 if count < 0 && errno == EINTR { continue }
-                guard count > 0 else { throw refusal(path) }
+                guard count > 0 else { throw refusal("\(path)") }
                 sent += count
             }
             uploads[index].hash.update(bytes)
@@ -198,21 +200,20 @@ final class ModuleFiles: @unchecked Sendable {
         uploads[index].touchedAt = monotonicNow()
     }
 
-    private func finish(_ index: Int, _ path: String, _ piece: PutPiece) throws {
+    private func finish(_ index: Int, _ path: ByteString, _ piece: PutPiece) throws {
         let upload = uploads[index]
         guard uploads[index].hash.finish() == piece.hash else {
             throw Refused("\(path): what arrived is not what was sent; push it again")
         }
-        let parts = path.split(separator: "/")
-        let target = keeper_make_folder_beneath(root.descriptor, parts.dropLast().joined(separator: "/"))
+        let target = keeper_make_folder_beneath(root.descriptor, path.parentPath.cString)
         guard target >= 0 else { throw refusal("the folder of \(path)") }
         defer { Glibc.close(target) }
-        let folder = keeper_open_beneath(root.descriptor, Self.folder, keeper_o_path | O_DIRECTORY)
-        guard folder >= 0 else { throw refusal(path) }
+        let folder = keeper_open_beneath(root.descriptor, Self.folder.cString, keeper_o_path | O_DIRECTORY)
+        guard folder >= 0 else { throw refusal("\(path)") }
         defer { Glibc.close(folder) }
         guard fchmod(upload.descriptor, piece.isExecutable ? 0o755 : 0o644) == 0, fsync(upload.descriptor) == 0,
-            renameat(folder, upload.name, target, String(parts.last!)) == 0
-        else { throw refusal(path) }
+            renameat(folder, upload.name.cString, target, path.lastPathComponent.cString) == 0
+        else { throw refusal("\(path)") }
         Glibc.close(upload.descriptor)
         uploads.remove(at: index)
         removeFolder()
@@ -229,9 +230,9 @@ final class ModuleFiles: @unchecked Sendable {
     // MARK: Clearing up
 
     private func discard(_ upload: Upload) {
-        let folder = keeper_open_beneath(root.descriptor, Self.folder, keeper_o_path | O_DIRECTORY)
+        let folder = keeper_open_beneath(root.descriptor, Self.folder.cString, keeper_o_path | O_DIRECTORY)
         if folder >= 0 {
-            unlinkat(folder, upload.name, 0)
+            unlinkat(folder, upload.name.cString, 0)
             Glibc.close(folder)
         }
         Glibc.close(upload.descriptor)
@@ -239,21 +240,17 @@ final class ModuleFiles: @unchecked Sendable {
     }
 
     /// Unless other uploads are in it.
-    private func removeFolder() { unlinkat(root.descriptor, Self.folder, AT_REMOVEDIR) }
+    private func removeFolder() { unlinkat(root.descriptor, Self.folder.cString, AT_REMOVEDIR) }
 
     /// Removes uploads whose node is gone: one that lives holds a lock.
     private func sweep() {
-        let folder = keeper_open_beneath(root.descriptor, Self.folder, O_RDONLY | O_DIRECTORY | O_NOFOLLOW)
-        guard folder >= 0, let stream = fdopendir(folder) else { return }
-        defer { closedir(stream) }
-        while let entry = readdir(stream) {
-            let name = withUnsafePointer(to: &entry.pointee.d_name) {
-                $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
-            }
-            if name == "." || name == ".." { continue }
-            let file = openat(folder, name, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC)
+        let folder = keeper_open_beneath(root.descriptor, Self.folder.cString, O_RDONLY | O_DIRECTORY | O_NOFOLLOW)
+        guard folder >= 0 else { return }
+        defer { Glibc.close(folder) }
+        for name in (try? Folder.entries(of: folder)) ?? [] {
+            let file = openat(folder, name.cString, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC)
             guard file >= 0 else { continue }
-            if flock(file, LOCK_EX | LOCK_NB) == 0 { unlinkat(folder, name, 0) }
+            if flock(file, LOCK_EX | LOCK_NB) == 0 { unlinkat(folder, name.cString, 0) }
             Glibc.close(file)
         }
         removeFolder()

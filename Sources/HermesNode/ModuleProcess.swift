@@ -123,16 +123,16 @@ final class ModuleProcess {
 
 /// What a process is started with.
 struct ModuleLaunch {
-    var arguments: [String]
-    var environment: [String]
-    var directory: String
+    var arguments: [ByteString]
+    var environment: [ByteString]
+    var directory: ByteString
 }
 
 /// A NULL-terminated array of C strings for the time of a call.
 private func withTexts<Result>(
-    _ texts: [String], _ body: (UnsafePointer<UnsafePointer<CChar>?>) -> Result
+    _ texts: [ByteString], _ body: (UnsafePointer<UnsafePointer<CChar>?>) -> Result
 ) -> Result {
-    let copies = texts.map { strdup($0) }
+    let copies = texts.map { strdup($0.cString) }
     defer { copies.forEach { free($0) } }
     let pointers = copies.map { UnsafePointer($0) } + [nil]
     return pointers.withUnsafeBufferPointer { body($0.baseAddress!) }

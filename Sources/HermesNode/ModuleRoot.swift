@@ -1,18 +1,19 @@
 import CKeeper
 import Glibc
 import HermesProtocol
+import HermesSystem
 
 /// The one folder a node starts modules from.
 public final class ModuleRoot: Sendable {
-    public let path: String
+    public let path: ByteString
     public let descriptor: Int32
 
     /// - Throws: `RunFailure` when it is no folder, or others may write to it.
-    public init(_ path: String) throws {
-        guard let real = realpath(path, nil) else { throw Self.failure("the module root \(path)") }
+    public init(_ path: ByteString) throws {
+        guard let real = realpath(path.cString, nil) else { throw Self.failure("the module root \(path)") }
         defer { free(real) }
-        self.path = String(cString: real)
-        descriptor = open(self.path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        self.path = ByteString(cString: real)
+        descriptor = open(self.path.cString, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
         guard descriptor >= 0 else { throw Self.failure("the module root \(path)") }
         var status = stat()
         guard fstat(descriptor, &status) == 0, status.st_mode & 0o022 == 0 else {
@@ -35,8 +36,8 @@ public final class ModuleRoot: Sendable {
 
     /// The real path of what `relative` names beneath the root.
     /// - Throws: `RunFailure` when nothing is there, or it lies elsewhere.
-    func resolve(_ relative: String, of module: String) throws -> String {
-        let file = keeper_open_beneath(descriptor, relative, keeper_o_path)
+    func resolve(_ relative: ByteString, of module: String) throws -> ByteString {
+        let file = keeper_open_beneath(descriptor, relative.cString, keeper_o_path)
         guard file >= 0 else {
             let code = errno
             let cause =
@@ -51,17 +52,17 @@ public final class ModuleRoot: Sendable {
         var room = [CChar](repeating: 0, count: Int(PATH_MAX))
         let length = readlink("/proc/self/fd/\(file)", &room, room.count - 1)
         guard length > 0 else { throw RunFailure(.launch, module: module, cause: "'\(relative)' can't be resolved") }
-        let resolved = String(decoding: room[..<length].map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        let resolved = ByteString(bytes: room[..<length].map { UInt8(bitPattern: $0) })
         try refuseForeignWriters(resolved, of: module)
         return resolved
     }
 
     /// A file, or a folder on the way to it, that others may write to could be another one by the time it is used.
-    private func refuseForeignWriters(_ resolved: String, of module: String) throws {
+    private func refuseForeignWriters(_ resolved: ByteString, of module: String) throws {
         var place = resolved
         while place.count > path.count {
             var status = stat()
-            guard lstat(place, &status) == 0, status.st_mode & 0o022 == 0 || status.st_mode & S_IFMT == S_IFLNK,
+            guard lstat(place.cString, &status) == 0, status.st_mode & 0o022 == 0 || status.st_mode & S_IFMT == S_IFLNK,
                 status.st_uid == getuid() || status.st_uid == 0
             else {
                 throw RunFailure(
@@ -70,7 +71,7 @@ public final class ModuleRoot: Sendable {
                         "others may write to \(place), and so have this node start what they like; run: chmod go-w \(place)"
                 )
             }
-            place = place.lastIndex(of: "/").map { String(place[..<$0]) } ?? ""
+            place = place.parentPath
         }
     }
 }

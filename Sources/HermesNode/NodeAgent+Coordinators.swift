@@ -95,7 +95,7 @@ extension NodeAgent {
     }
 
     private func addresses(_ open: OpenRun) -> [String] {
-        guard let own = TCPEndpoint(settings.endpoint)?.host else { return [] }
+        guard let own = settings.endpoint.text.flatMap({ TCPEndpoint($0) })?.host else { return [] }
         let isEverywhere = own == "*" || own == "0.0.0.0" || own == "[::]"
         guard let mirror = open.mirrorAddress.flatMap({ TCPEndpoint($0)?.host }), !isEverywhere, mirror != own else {
             return [own]
@@ -103,7 +103,7 @@ extension NodeAgent {
         return [own, mirror]
     }
 
-    private func path(_ open: OpenRun) -> String? {
+    private func path(_ open: OpenRun) -> ByteString? {
         guard settings.endpoint.hasPrefix("ipc://") else { return nil }
         return "\(settings.endpoint.dropFirst(6)).\(String(open.run, radix: 36))"
     }

@@ -1,25 +1,26 @@
+import HermesSystem
 import HermesTransport
 
 extension NodeAgent {
     public struct Settings: Sendable {
         /// `tcp://ADDRESS:PORT` or `ipc://PATH`.
-        public var endpoint: String
+        public var endpoint: ByteString
         /// Where runs listen: each takes one.
         public var ports: ClosedRange<Int>
-        public var root: String
+        public var root: ByteString
         public var keys: CurveKeys?
         /// Tells whether a coordinator with this public key may speak here.
         public var accepts: @Sendable (_ publicKey: String) -> Bool
         public var allowsInproc: Bool
         public var allowsPush: Bool
         public var version: String
-        public var pythonPath: String?
-        public var library: String?
+        public var pythonPath: ByteString?
+        public var library: ByteString?
 
         public init(
-            endpoint: String, ports: ClosedRange<Int>, root: String, keys: CurveKeys?,
+            endpoint: ByteString, ports: ClosedRange<Int>, root: ByteString, keys: CurveKeys?,
             accepts: @escaping @Sendable (String) -> Bool, allowsInproc: Bool, allowsPush: Bool, version: String,
-            pythonPath: String?, library: String?
+            pythonPath: ByteString?, library: ByteString?
         ) {
             self.endpoint = endpoint
             self.ports = ports

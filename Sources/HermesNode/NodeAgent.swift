@@ -44,7 +44,7 @@ public final class NodeAgent {
                 log.warning("refused \(address): the key \(key) is not among the accepted ones\(times)")
             }
         }
-        if settings.endpoint.hasPrefix("ipc://") { try SocketFile.clear(String(settings.endpoint.dropFirst(6))) }
+        if settings.endpoint.hasPrefix("ipc://") { try SocketFile.clear(settings.endpoint.dropFirst(6)) }
         let before = umask(0o177)
         defer { umask(before) }
         do {

@@ -1,5 +1,6 @@
 import Glibc
 import HermesProtocol
+import HermesSystem
 
 /// A folder that belongs to this user alone and holds a folder for each of their runs. It is held open and everything
 /// beneath is reached from there, so that nobody can have Hermes clear another place by putting a link in its way.
@@ -34,7 +35,8 @@ final class RunBase {
         RunFailure(.resource, cause: "\(path) is not a private folder of this user; remove it")
     }
 
-    var names: [String] { Self.entries(of: descriptor) }
+    /// Names of runs; what has another kind of name is none.
+    var names: [String] { ((try? Folder.entries(of: descriptor)) ?? []).compactMap(\.text) }
 
     /// Makes a run's folder unless it is there; false when the base has gone.
     func make(_ name: String) throws -> Bool {
@@ -60,30 +62,9 @@ final class RunBase {
 
     /// Removes what lies in a locked run's folder.
     static func clear(_ folder: Int32) {
-        for entry in entries(of: folder) { unlinkat(folder, entry, 0) }
+        for entry in (try? Folder.entries(of: folder)) ?? [] { unlinkat(folder, entry.cString, 0) }
     }
 
     /// Removes a run's folder when it is empty.
     func remove(_ name: String) { unlinkat(descriptor, name, AT_REMOVEDIR) }
-
-    /// Names of what lies in an open folder.
-    private static func entries(of descriptor: Int32) -> [String] {
-        let own = openat(descriptor, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-        return own >= 0 ? entries(of: fdopendir(own)) : []
-    }
-
-    static func entries(ofPath path: String) -> [String] { entries(of: opendir(path)) }
-
-    private static func entries(of stream: OpaquePointer?) -> [String] {
-        guard let stream else { return [] }
-        defer { closedir(stream) }
-        var names: [String] = []
-        while let entry = readdir(stream) {
-            let name = withUnsafePointer(to: &entry.pointee.d_name) {
-                $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
-            }
-            if name != "." && name != ".." { names.append(name) }
-        }
-        return names
-    }
 }

@@ -93,15 +93,17 @@ public final class RunFolder {
                 if let lock = runs.lock(name) { removeLeft(by: name, lock, runs) }
             }
         }
-        let prefix = "hermes_"
-        for file in RunBase.entries(ofPath: "/dev/shm") where file.hasPrefix(prefix) && file != prefix {
-            // What others leave is theirs to remove, also for root.
+        let prefix: ByteString = "hermes_"
+        for file in (try? Folder.entries(of: "/dev/shm")) ?? [] where file.hasPrefix(prefix) && file != prefix {
+            // A simulation's name is text. What others leave is theirs to remove, also for root.
             var status = stat()
-            guard lstat("/dev/shm/\(file)", &status) == 0, status.st_mode & S_IFMT == S_IFREG, status.st_uid == getuid()
+            guard let name = file.dropFirst(prefix.count).text,
+                lstat(("/dev/shm/\(file)" as ByteString).cString, &status) == 0, status.st_mode & S_IFMT == S_IFREG,
+                status.st_uid == getuid()
             else { continue }
-            let name = String(file.dropFirst(prefix.count))
             // Only under the folder's lock: somebody may just be making a segment of that name.
-            guard hermes_segment_owner_state("/" + file) == 0, let lock = try? take(name), let runs = try? RunBase(base)
+            guard hermes_segment_owner_state(segmentName(of: name)) == 0, let lock = try? take(name),
+                let runs = try? RunBase(base)
             else { continue }
             removeLeft(by: name, lock, runs)
         }

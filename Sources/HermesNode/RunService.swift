@@ -72,7 +72,7 @@ final class RunService: @unchecked Sendable {
             throw error
         }
         link = entrance.link
-        if let path = order.path { keeper_register(&processKeeper, Int32(KEEPER_UNLINK), path) }
+        if let path = order.path { keeper_register(&processKeeper, Int32(KEEPER_UNLINK), path.cString) }
     }
 
     // MARK: Threads
@@ -113,7 +113,7 @@ final class RunService: @unchecked Sendable {
         entrance.door.close()
         link.close(lingers: true)
         context.close()
-        if let path = order.path { unlink(path) }
+        if let path = order.path { unlink(path.cString) }
         lines.finish()
     }
 

@@ -11,15 +11,15 @@ import HermesTransport
 struct WorkerOrder: Codable, Sendable {
     var open: OpenRun
     /// The module root.
-    var root: String
+    var root: ByteString
     /// Addresses to listen on at one port of a range, or a path.
     var addresses: [String]
     var firstPort: Int
     var lastPort: Int
-    var path: String?
+    var path: ByteString?
     var allowsInproc: Bool
-    var pythonPath: String?
-    var library: String?
+    var pythonPath: ByteString?
+    var library: ByteString?
 }
 
 /// One run on one host, in a process of its own: whatever happens in it, the node and its other runs go on. It listens for

@@ -1,4 +1,5 @@
 import FoundationEssentials
+import HermesSystem
 
 // What is said to a node's endpoint about the files beneath its module root (docs/protocol.md). Every path starts there
 // and stays beneath it.
@@ -8,8 +9,8 @@ public struct AskHashes: Codable, Sendable {
     /// At most this many in one question.
     public static let mostPaths = 256
 
-    public var paths: [String]
-    public init(paths: [String]) { self.paths = paths }
+    public var paths: [ByteString]
+    public init(paths: [ByteString]) { self.paths = paths }
 }
 
 /// `hashed`: what was found, in the order asked.
@@ -46,7 +47,7 @@ public struct PutPiece: Codable, Sendable {
 
     /// Chosen by the sender, another one for each file it sends.
     public var upload: UInt64
-    public var path: String
+    public var path: ByteString
     public var offset: Int
     /// Bytes of the whole file.
     public var total: Int
@@ -57,7 +58,7 @@ public struct PutPiece: Codable, Sendable {
     public var hash: String?
 
     public init(
-        upload: UInt64, path: String, offset: Int, total: Int, isExecutable: Bool, bytes: Data, hash: String?
+        upload: UInt64, path: ByteString, offset: Int, total: Int, isExecutable: Bool, bytes: Data, hash: String?
     ) {
         self.upload = upload
         self.path = path
@@ -77,6 +78,6 @@ public struct TookPiece: Codable, Sendable {
 
 /// `folder`: makes a folder, and those it lies in. Answered by `ok`.
 public struct MakeFolder: Codable, Sendable {
-    public var path: String
-    public init(path: String) { self.path = path }
+    public var path: ByteString
+    public init(path: ByteString) { self.path = path }
 }

@@ -1,5 +1,6 @@
 import HermesModel
 import HermesPlan
+import HermesSystem
 
 // What is said to a node's endpoint, before, beside and after the runs (docs/protocol.md).
 
@@ -129,11 +130,11 @@ public struct OpenedRun: Codable, Sendable {
     /// Of a node on TCP.
     public var port: Int?
     /// Of a node on `ipc://`.
-    public var path: String?
+    public var path: ByteString?
     /// Where mirror streams are met; nil where none are.
     public var streams: StreamPlace?
 
-    public init(port: Int?, path: String?) {
+    public init(port: Int?, path: ByteString?) {
         self.port = port
         self.path = path
     }

@@ -1,5 +1,6 @@
 import HermesModel
 import HermesPlan
+import HermesSystem
 
 // What the coordinator says to a host of its run, and what is answered: `ok`, `announced` or `failed` with the number of
 // the question (docs/protocol.md).
@@ -10,9 +11,9 @@ public struct SetUp: Codable, Sendable {
         public var index: Int
         public var host: String
         /// Where to dial it; nil for one that dials.
-        public var endpoint: String?
+        public var endpoint: ByteString?
 
-        public init(index: Int, host: String, endpoint: String?) {
+        public init(index: Int, host: String, endpoint: ByteString?) {
             self.index = index
             self.host = host
             self.endpoint = endpoint
@@ -53,20 +54,20 @@ public struct LaunchModules: Codable, Sendable {
         /// process, inproc or script
         public var kind: String
         /// Relative to the node's module root, as is `configuration` and `workingDirectory`.
-        public var program: String
+        public var program: ByteString
         public var arguments: [String]
         /// NAME, VALUE, NAME, VALUE...
         public var environment: [String]
-        public var workingDirectory: String?
-        public var configuration: String?
+        public var workingDirectory: ByteString?
+        public var configuration: ByteString?
         /// Seconds; 0 for ever.
         public var stepTimeoutSeconds: Double
         /// What its failure does: stop, hold or restart; stop if not said.
         public var onError: String?
 
         public init(
-            name: String, kind: String, program: String, arguments: [String], environment: [String],
-            workingDirectory: String?, configuration: String?, stepTimeoutSeconds: Double,
+            name: String, kind: String, program: ByteString, arguments: [String], environment: [String],
+            workingDirectory: ByteString?, configuration: ByteString?, stepTimeoutSeconds: Double,
             onError: String?
         ) {
             self.name = name

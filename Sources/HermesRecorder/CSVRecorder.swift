@@ -152,9 +152,14 @@ public final class CSVRecorder: FrameObserver, @unchecked Sendable {
         return ByteString(bytes: name.bytes[..<dot] + Array(".epoch\(epoch)".utf8) + name.bytes[dot...])
     }
 
-    /// RFC 4180: a field with a comma, a quote or a line break is quoted, quotes are doubled.
+    /// RFC 4180: a field with a comma, a quote or a line break is quoted, quotes are doubled. By bytes, as readers do: a quote
+    /// with an accent is a quote.
     static func quoted(_ field: String) -> String {
-        guard field.utf8.contains(where: { $0 == 0x22 || $0 == 0x2C || $0 == 0x0A || $0 == 0x0D }) else { return field }
-        return "\"" + field.split(separator: "\"", omittingEmptySubsequences: false).joined(separator: "\"\"") + "\""
+        let quote = UInt8(ascii: "\"")
+        guard field.utf8.contains(where: { $0 == quote || $0 == 0x2C || $0 == 0x0A || $0 == 0x0D }) else {
+            return field
+        }
+        let doubled = field.utf8.flatMap { $0 == quote ? [quote, quote] : [$0] }
+        return "\"\(String(decoding: doubled, as: UTF8.self))\""
     }
 }

@@ -1,6 +1,7 @@
 import Glibc
 import HermesModel
 import HermesProtocol
+import HermesSystem
 
 /// Rows of values of one width, by frame, in a file without a name: it is gone when its owner is, however that ends.
 final class RowFile {
@@ -11,8 +12,8 @@ final class RowFile {
 
     /// - Parameter bytes: more than that is not kept.
     /// - Throws: `RunFailure` when the file can't be made.
-    init(folder: String, width: Int, bytes: Int) throws {
-        var template = Array("\(folder)/hermes-rows-XXXXXX".utf8CString)
+    init(folder: ByteString, width: Int, bytes: Int) throws {
+        var template = ("\(folder)/hermes-rows-XXXXXX" as ByteString).cString
         let descriptor = mkstemp(&template)
         guard descriptor >= 0, let file = fdopen(descriptor, "w+") else {
             throw RunFailure(

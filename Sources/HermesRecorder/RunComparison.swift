@@ -1,11 +1,12 @@
 import HermesModel
 import HermesPlan
 import HermesProtocol
+import HermesSystem
 
 /// A run that others are held against. Of every frame a digest is kept, and its values as far as a bounded file holds
 /// them: those name the signals.
 public final class ReferenceRun: FrameObserver {
-    private let folder: String
+    private let folder: ByteString
     private let bytes: Int
     private let sum = FrameDigest()
     private var slotsInOrder: [Int] = []
@@ -18,7 +19,7 @@ public final class ReferenceRun: FrameObserver {
     /// - Parameters:
     ///   - folder: for the file of values.
     ///   - bytes: how much of it at most.
-    public init(folder: String, bytes: Int = 1 << 30) {
+    public init(folder: ByteString, bytes: Int = 1 << 30) {
         self.folder = folder
         self.bytes = bytes
     }

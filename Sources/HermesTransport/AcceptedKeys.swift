@@ -1,14 +1,15 @@
 import Glibc
+import HermesSystem
 
 /// Public keys in files, or in every `.pub` file of folders. Read anew for each caller, so that a key can be added or taken
 /// away while the node runs.
 public enum AcceptedKeys {
     /// - Throws: `TransportError` for a file that can't be read or holds no key.
-    public static func read(_ paths: [String]) throws -> Set<String> {
+    public static func read(_ paths: [ByteString]) throws -> Set<String> {
         var keys: Set<String> = []
         for path in paths {
             var status = stat()
-            guard stat(path, &status) == 0 else {
+            guard stat(path.cString, &status) == 0 else {
                 throw TransportError(
                     text: "the accepted key \(path) can't be read: \(String(cString: strerror(errno)))")
             }
@@ -21,16 +22,7 @@ public enum AcceptedKeys {
         return keys
     }
 
-    private static func publicKeys(in folder: String) -> [String] {
-        guard let stream = opendir(folder) else { return [] }
-        defer { closedir(stream) }
-        var files: [String] = []
-        while let entry = readdir(stream) {
-            let name = withUnsafePointer(to: &entry.pointee.d_name) {
-                $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
-            }
-            if name.hasSuffix(".pub") { files.append("\(folder)/\(name)") }
-        }
-        return files
+    private static func publicKeys(in folder: ByteString) -> [ByteString] {
+        ((try? Folder.entries(of: folder)) ?? []).filter { $0.hasSuffix(".pub") }.map(folder.appendingPath)
     }
 }

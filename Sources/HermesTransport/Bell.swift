@@ -1,4 +1,5 @@
 import CZeroMQ
+import HermesSystem
 import Synchronization
 
 /// Wakes the thread that sleeps in a socket's receive, by a message from within the process.
@@ -9,7 +10,7 @@ final class Bell: Sendable {
     private let socket: Mutex<Socket?>
 
     init(for woken: Socket, in context: MessageContext) throws {
-        let address = "inproc://bell-\(Self.number.next())"
+        let address: ByteString = "inproc://bell-\(Self.number.next())"
         try woken.bind(address)
         let socket = try Socket(context, ZMQ_DEALER)
         socket.set(ZMQ_ROUTING_ID, bytes: Self.name)

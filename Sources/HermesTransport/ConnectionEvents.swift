@@ -1,5 +1,6 @@
 import CZeroMQ
 import Glibc
+import HermesSystem
 
 /// What happens to a socket's connections.
 public enum ConnectionEvent: Sendable, Equatable {
@@ -23,12 +24,12 @@ final class ConnectionEvents {
     private static let number = SerialNumber()
 
     init(of watched: Socket, in context: MessageContext) throws {
-        let address = "inproc://events-\(Self.number.next())"
+        let address: ByteString = "inproc://events-\(Self.number.next())"
         let wanted =
             ZMQ_EVENT_ACCEPTED | ZMQ_EVENT_CONNECTED | ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_HANDSHAKE_FAILED_AUTH
             | ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL
             | ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL | ZMQ_EVENT_DISCONNECTED | ZMQ_EVENT_CONNECT_RETRIED
-        guard zmq_socket_monitor(watched.pointer, address, wanted) == 0 else {
+        guard zmq_socket_monitor(watched.pointer, address.cString, wanted) == 0 else {
             throw TransportError("can't watch a socket")
         }
         socket = try Socket(context, ZMQ_PAIR)

@@ -1,5 +1,6 @@
 import CZeroMQ
 import Glibc
+import HermesSystem
 
 /// A CurveZMQ key pair, each key 40 characters of Z85 (ZeroMQ RFC 32).
 public struct CurveKeys: Sendable, Equatable {
@@ -24,9 +25,9 @@ public struct CurveKeys: Sendable, Equatable {
 
     /// The pair whose secret key a file holds, as `write(to:)` wrote it.
     /// - Throws: `TransportError` when the file can't be read, others may read it, or it holds no key.
-    public static func load(secretFile path: String) throws -> CurveKeys {
+    public static func load(secretFile path: ByteString) throws -> CurveKeys {
         var status = stat()
-        guard stat(path, &status) == 0 else { throw failure("the key \(path) can't be read") }
+        guard stat(path.cString, &status) == 0 else { throw failure("the key \(path) can't be read") }
         guard !path.hasSuffix(".pub") else {
             throw TransportError(text: "\(path) is a public key; the secret one is \(path.dropLast(4))")
         }
@@ -42,7 +43,7 @@ public struct CurveKeys: Sendable, Equatable {
     }
 
     /// The public key in a file, its first line.
-    public static func loadPublic(_ path: String) throws -> String { try key(in: path) }
+    public static func loadPublic(_ path: ByteString) throws -> String { try key(in: path) }
 
     /// True for 40 characters that stand for 32 bytes.
     public static func isKey(_ text: String) -> Bool {
@@ -50,8 +51,8 @@ public struct CurveKeys: Sendable, Equatable {
         return text.utf8.count == 40 && zmq_z85_decode(&bytes, text) != nil
     }
 
-    private static func key(in path: String) throws -> String {
-        guard let file = fopen(path, "re") else { throw failure("the key \(path) can't be read") }
+    private static func key(in path: ByteString) throws -> String {
+        guard let file = fopen(path.cString, "re") else { throw failure("the key \(path) can't be read") }
         defer { fclose(file) }
         var room = [CChar](repeating: 0, count: 256)
         fgets(&room, Int32(room.count), file)
@@ -63,18 +64,18 @@ public struct CurveKeys: Sendable, Equatable {
     }
 
     /// Writes the secret key to `path`, mode 0600, and the public one to `path`.pub. Neither may be there.
-    public func write(to path: String) throws {
+    public func write(to path: ByteString) throws {
         try Self.write(secretKey, to: path, mode: 0o600)
         do {
             try Self.write(publicKey, to: path + ".pub", mode: 0o644)
         } catch {
-            unlink(path)
+            unlink(path.cString)
             throw error
         }
     }
 
-    private static func write(_ key: String, to path: String, mode: mode_t) throws {
-        let file = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode)
+    private static func write(_ key: String, to path: ByteString, mode: mode_t) throws {
+        let file = open(path.cString, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode)
         guard file >= 0 else {
             if errno == EEXIST {
                 throw TransportError(text: "\(path) is there already; remove it or name another file")
@@ -85,7 +86,7 @@ public struct CurveKeys: Sendable, Equatable {
         let line = Array((key + "\n").utf8)
         guard Glibc.write(file, line, line.count) == line.count, fsync(file) == 0 else {
             let error = failure("\(path) can't be written")
-            unlink(path)
+            unlink(path.cString)
             throw error
         }
     }

@@ -112,14 +112,14 @@ final class Socket: @unchecked Sendable {
         set(ZMQ_HEARTBEAT_TIMEOUT, Int32(milliseconds * 0.8))
     }
 
-    func unbind(_ endpoint: String) { zmq_unbind(pointer, endpoint) }
+    func unbind(_ endpoint: ByteString) { zmq_unbind(pointer, endpoint.cString) }
 
-    func bind(_ endpoint: String) throws {
-        if zmq_bind(pointer, endpoint) != 0 { throw TransportError("can't listen on \(endpoint)") }
+    func bind(_ endpoint: ByteString) throws {
+        if zmq_bind(pointer, endpoint.cString) != 0 { throw TransportError("can't listen on \(endpoint)") }
     }
 
-    func connect(_ endpoint: String) throws {
-        if zmq_connect(pointer, endpoint) != 0 { throw TransportError("can't connect to \(endpoint)") }
+    func connect(_ endpoint: ByteString) throws {
+        if zmq_connect(pointer, endpoint.cString) != 0 { throw TransportError("can't connect to \(endpoint)") }
     }
 
     /// The parts of the next message, nil when none is there.

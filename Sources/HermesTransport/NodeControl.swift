@@ -105,7 +105,7 @@ public final class NodeControl: @unchecked Sendable {
         state = Monitor(State(standings: nodes.map { _ in Standing() }))
         bell = try WakePipe()
         for connection in connections where !connection.lacksKey {
-            try connection.socket.connect(connection.node.endpoint)
+            try connection.socket.connect(ByteString(connection.node.endpoint))
         }
         thread = try startThread("speaking to nodes") { [self] in serve() }
     }

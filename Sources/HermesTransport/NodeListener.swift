@@ -1,6 +1,7 @@
 import CZeroMQ
 import Glibc
 import HermesProtocol
+import HermesSystem
 
 /// A node's endpoint: takes control messages from whoever may speak to it, and answers.
 public final class NodeListener {
@@ -27,7 +28,7 @@ public final class NodeListener {
     private static let mostRubbish = 100
 
     /// - Parameter keys: the node's own pair; nil on loopback without keys.
-    public init(_ context: MessageContext, endpoint: String, keys: CurveKeys?) throws {
+    public init(_ context: MessageContext, endpoint: ByteString, keys: CurveKeys?) throws {
         socket = try Socket(context, ZMQ_ROUTER)
         if let keys {
             socket.set(ZMQ_CURVE_SERVER, 1)

@@ -102,14 +102,14 @@ public final class RunLink: MirrorLink {
     /// Makes this end the one that is dialled: at every endpoint, or at none.
     /// - Parameter endpoints: after the first, one whose address this machine does not have is passed over: somebody else,
     ///   a router say, leads from there to here.
-    public func listen(on endpoints: [String]) throws {
+    public func listen(on endpoints: [ByteString]) throws {
         if let secret = security.secretKey {
             socket.set(ZMQ_CURVE_SERVER, 1)
             socket.set(ZMQ_CURVE_SECRETKEY, text: secret)
         } else {
             socket.set(ZMQ_PLAIN_SERVER, 1)
         }
-        var bound: [String] = []
+        var bound: [ByteString] = []
         for endpoint in endpoints {
             do {
                 try socket.bind(endpoint)
@@ -122,7 +122,7 @@ public final class RunLink: MirrorLink {
         }
     }
 
-    public func dial(peer: Int, at endpoint: String) throws {
+    public func dial(peer: Int, at endpoint: ByteString) throws {
         if let secret = security.secretKey, let own = security.publicKey, let keys = security.participants {
             socket.set(ZMQ_CURVE_SERVER, 0)
             socket.set(ZMQ_CURVE_PUBLICKEY, text: own)

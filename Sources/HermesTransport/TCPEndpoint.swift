@@ -6,13 +6,14 @@ public struct TCPEndpoint: Sendable, Equatable {
 
     /// Nil for another transport.
     public init?(_ text: String) {
-        let prefix = "tcp://"
-        guard text.hasPrefix(prefix) else { return nil }
-        let rest = text.dropFirst(prefix.count)
-        guard let colon = rest.lastIndex(of: ":"), !rest[colon...].contains("]") else {
-            (host, port) = (String(rest), nil)
+        let bytes = Array(text.utf8), prefix = Array("tcp://".utf8)
+        guard bytes.starts(with: prefix) else { return nil }
+        let rest = bytes[prefix.count...]
+        guard let colon = rest.lastIndex(of: UInt8(ascii: ":")), !rest[colon...].contains(UInt8(ascii: "]")) else {
+            (host, port) = (String(decoding: rest, as: UTF8.self), nil)
             return
         }
-        (host, port) = (String(rest[..<colon]), Int(rest[rest.index(after: colon)...]))
+        host = String(decoding: rest[..<colon], as: UTF8.self)
+        port = Int(String(decoding: rest[(colon + 1)...], as: UTF8.self))
     }
 }

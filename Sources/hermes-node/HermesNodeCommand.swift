@@ -22,18 +22,18 @@ struct HermesNodeCommand: ParsableCommand {
         version: hermesVersion)
 
     @Option(help: ArgumentHelp("tcp://ADDRESS:PORT, or ipc://PATH for users of this machine.", valueName: "endpoint"))
-    var listen = "tcp://127.0.0.1:7600"
+    var listen: ByteString = "tcp://127.0.0.1:7600"
     @Option(
         help: ArgumentHelp("The folder beneath which modules lie; nobody else may write to it.", valueName: "folder"))
-    var modules: String
+    var modules: ByteString
     @Option(
         help: ArgumentHelp("Ports for simulations, one each; PORT+1 to PORT+99 if not given.", valueName: "first-last"))
     var ports: String?
     @Option(help: ArgumentHelp("The node's secret key, made with `hermes keygen`.", valueName: "file"))
-    var key: String?
+    var key: ByteString?
     @Option(
         help: ArgumentHelp("The public key of a coordinator, or a folder of such. Repeatable.", valueName: "file.pub"))
-    var accept: [String] = []
+    var accept: [ByteString] = []
     @Flag(help: "Listen off loopback without keys: whoever reaches the port may run programs as this user.")
     var insecure = false
     @Flag(help: "Allow modules of `type: inproc`, which can take down the run they belong to.")
@@ -47,9 +47,15 @@ struct HermesNodeCommand: ParsableCommand {
 
     static func main() {
         linux_reset_inherited()
-        let words = ProcessArguments.words
-        if words == ["--worker"] { Glibc.exit(RunWorker.run(descriptor: 3)) }
-        main(words.map { String(decoding: $0.bytes, as: UTF8.self) })
+        if ProcessArguments.words == ["--worker"] { Glibc.exit(RunWorker.run(descriptor: 3)) }
+        do {
+            var command = try parseAsRoot(ProcessArguments.texts)
+            try command.run()
+        } catch {
+            let message = ByteString.shownLines(ofEncoded: fullMessage(for: error)), code = exitCode(for: error)
+            if !message.isEmpty { try? ByteString(message + "\n").write(to: code == .success ? 1 : 2) }
+            Glibc.exit(code.rawValue)
+        }
     }
 
     func validate() throws {
@@ -89,7 +95,7 @@ struct HermesNodeCommand: ParsableCommand {
                     library: installation.library),
                 log: log)
             agent.serve(signals: try receiveSignals())
-            if let path = address.path { unlink(path) }
+            if let path = address.path { unlink(path.cString) }
         } catch {
             log.warning("\(error)")
             throw ExitCode(2)

@@ -28,7 +28,7 @@ struct Hermes: ParsableCommand {
     static func main() {
         linux_reset_inherited()
         do {
-            var command = try parseAsRoot(ProcessArguments.words.map { String(decoding: $0.bytes, as: UTF8.self) })
+            var command = try parseAsRoot(ProcessArguments.texts)
             try command.run()
         } catch let error as ConfigurationError {
             for diagnostic in error.diagnostics { Console().diagnostic(diagnostic) }
@@ -47,7 +47,9 @@ struct Hermes: ParsableCommand {
 
     private static func end(_ error: (any Error)?) -> Never {
         let hasAllResults = Console.finish()
-        if let error { exit(withError: error) }
-        exit(withError: hasAllResults ? ExitCode.success : ExitCode(2))
+        guard let error else { exit(withError: hasAllResults ? ExitCode.success : ExitCode(2)) }
+        let message = ByteString.shownLines(ofEncoded: fullMessage(for: error)), code = exitCode(for: error)
+        if !message.isEmpty { try? ByteString(message + "\n").write(to: code == .success ? 1 : 2) }
+        Glibc.exit(code.rawValue)
     }
 }

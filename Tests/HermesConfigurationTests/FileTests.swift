@@ -1,6 +1,7 @@
 import Foundation
 import HermesConfiguration
 import HermesModel
+import HermesSystem
 import Testing
 
 /// Configuration files that can't be read, and files of modules that only exist while a test runs.
@@ -16,7 +17,7 @@ import Testing
     private func refusal(_ name: String) -> String {
         defer { try? FileManager.default.removeItem(atPath: folder) }
         do {
-            _ = try ConfigurationReader.read(path: folder + "/" + name)
+            _ = try ConfigurationReader.read(path: ByteString(folder + "/" + name))
             return "read"
         } catch {
             return "\(error)".replacingOccurrences(of: folder + "/", with: "")
@@ -102,9 +103,9 @@ import Testing
         try write("run.py", "")
         try FileManager.default.createDirectory(atPath: folder + "/x", withIntermediateDirectories: false)
         defer { try? FileManager.default.removeItem(atPath: folder) }
-        let (simulation, _) = try ConfigurationReader.read(path: folder + "/./sim.yaml")
-        #expect(simulation.baseDirectory == folder)
-        #expect(simulation.modules[0].program == folder + "/x/../run.py")
+        let (simulation, _) = try ConfigurationReader.read(path: ByteString(folder + "/./sim.yaml"))
+        #expect(simulation.baseDirectory == ByteString(folder))
+        #expect(simulation.modules[0].program == ByteString(folder + "/x/../run.py"))
         #expect(simulation.modules[0].location.file == folder + "/./sim.yaml")
     }
 }

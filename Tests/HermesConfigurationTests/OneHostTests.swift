@@ -1,5 +1,6 @@
 import HermesConfiguration
 import HermesModel
+import HermesSystem
 import Testing
 
 /// What moves from named hosts to the desk, and what is kept from it.

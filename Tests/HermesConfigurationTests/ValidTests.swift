@@ -1,5 +1,6 @@
 import HermesConfiguration
 import HermesModel
+import HermesSystem
 import Testing
 
 /// What is read of configurations without faults.

@@ -1,5 +1,6 @@
 import Foundation
 import HermesModel
+import HermesSystem
 import Testing
 
 @testable import HermesCoordinator
@@ -24,7 +25,8 @@ import Testing
     deinit { try? FileManager.default.removeItem(atPath: folder) }
 
     private func module(
-        _ name: String, _ program: String, config: String? = nil, workingDirectory: String? = nil, files: [String] = [],
+        _ name: String, _ program: ByteString, config: ByteString? = nil, workingDirectory: ByteString? = nil,
+        files: [ByteString] = [],
         host: String? = "bench"
     ) -> Module {
         Module(
@@ -33,7 +35,7 @@ import Testing
     }
 
     private func files(_ modules: Module...) -> HostFiles {
-        HostFiles(of: "bench", in: Simulation(baseDirectory: folder, modules: modules))
+        HostFiles(of: "bench", in: Simulation(baseDirectory: ByteString(folder), modules: modules))
     }
 
     @Test func ofItsModulesOnly() {

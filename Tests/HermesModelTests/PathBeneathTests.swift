@@ -1,22 +1,29 @@
 import HermesModel
+import HermesSystem
 import Testing
 
 @Suite struct PathBeneathTests {
-    @Test(arguments: ["a", "./a", "a/b", "a..b", "..a", "a/.../b", ".", "a//b/", "-x", "ä ö"])
-    func stays(path: String) { #expect(PathBeneath.fault(in: path) == nil) }
+    @Test(arguments: [
+        "a", "./a", "a/b", "a..b", "..a", "a/.../b", ".", "a//b/", "-x", "ä ö", "a/\u{301}b", "..\u{301}",
+    ])
+    func stays(path: ByteString) { #expect(PathBeneath.fault(in: path) == nil) }
 
     @Test func leadsOut() {
         #expect(PathBeneath.fault(in: "/a") == "is absolute")
-        for path in ["..", "../a", "a/..", "a/../b", "./../a"] { #expect(PathBeneath.fault(in: path) == "has a `..`") }
-        #expect(PathBeneath.fault(in: "a\nb") == "has a control character")
+        for path: ByteString in ["..", "../a", "a/..", "a/../b", "./../a", "a/\u{301}/..", "../\u{301}x"] {
+            #expect(PathBeneath.fault(in: path) == "has a `..`")
+        }
+        for path: ByteString in ["a\nb", "a\r\nb", "\u{7F}", "a\0b", "\t\u{301}"] {
+            #expect(PathBeneath.fault(in: path) == "has a control character")
+        }
         #expect(PathBeneath.fault(in: "") == "is empty")
-        #expect(PathBeneath.fault(in: String(repeating: "a", count: 256)) == "is too long")
-        #expect(PathBeneath.fault(in: String(repeating: "a/", count: 2001)) == "is too long")
+        #expect(PathBeneath.fault(in: ByteString(String(repeating: "a", count: 256))) == "is too long")
+        #expect(PathBeneath.fault(in: ByteString(String(repeating: "a/", count: 2001))) == "is too long")
     }
 
-    @Test func oneTextForOnePlace() {
-        #expect(["./a", "a/", "a", ".//a/."].allSatisfy { PathBeneath.tidied($0) == "a" })
-        #expect(PathBeneath.tidied("./a//b/./c.txt") == "a/b/c.txt")
-        #expect(PathBeneath.tidied(".") == "" && PathBeneath.tidied("..a") == "..a")
+    /// For the kernel a slash is a slash, whatever accent follows it.
+    @Test func anAccentHidesNoSlash() {
+        #expect(PathBeneath.fault(in: "/\u{301}a") == "is absolute")
+        #expect(PathBeneath.fault(in: ByteString(String(repeating: "ab/\u{301}", count: 400))) == nil, "short parts")
     }
 }

@@ -6,6 +6,7 @@ import HermesModel
 import HermesPlan
 import HermesProtocol
 import HermesTransport
+import HermesSystem
 import Synchronization
 import Testing
 
@@ -50,7 +51,7 @@ final class Bench: @unchecked Sendable {
         let place = SourceLocation(file: "bench", line: 1, column: 1)
         let modules = parts.map {
             Module(
-                name: $0.name, kind: $0.kind, program: $0.program, environment: $0.environment,
+                name: $0.name, kind: $0.kind, program: ByteString($0.program), environment: $0.environment,
                 rateHz: 100 / $0.divisor, onError: $0.onError, location: place)
         }
         simulation = Simulation(

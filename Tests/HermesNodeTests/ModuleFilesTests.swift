@@ -10,19 +10,20 @@ import Testing
 /// A module root of a test's own.
 private final class Root {
     let path: String
+    var place: ByteString { ByteString(path) }
     let files: ModuleFiles
 
     init() throws {
         path = FileManager.default.temporaryDirectory.path + "/" + UniqueName.next()
         try FileManager.default.createDirectory(
             atPath: path, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o755])
-        files = ModuleFiles(root: try ModuleRoot(path), allowsPush: true, log: NodeLog(.quiet))
+        files = ModuleFiles(root: try ModuleRoot(ByteString(path)), allowsPush: true, log: NodeLog(.quiet))
     }
 
     deinit { try? FileManager.default.removeItem(atPath: path) }
 
     func again() throws -> ModuleFiles {
-        ModuleFiles(root: try ModuleRoot(path), allowsPush: true, log: NodeLog(.quiet))
+        ModuleFiles(root: try ModuleRoot(ByteString(path)), allowsPush: true, log: NodeLog(.quiet))
     }
 
     func text(_ name: String) -> String? { try? String(contentsOfFile: "\(path)/\(name)", encoding: .utf8) }
@@ -33,7 +34,7 @@ private final class Root {
 
     /// Everything there is, with what lies in folders.
     var names: [String] { (try? FileManager.default.subpathsOfDirectory(atPath: path).sorted()) ?? [] }
-    var unfinished: Int { names.filter { $0.hasPrefix(ModuleFiles.folder + "/") }.count }
+    var unfinished: Int { names.filter { $0.hasPrefix("\(ModuleFiles.folder)/") }.count }
 }
 
 private func caller(_ name: String = "desk") -> NodeListener.Caller { .init(name: Array(name.utf8)) }
@@ -45,7 +46,7 @@ private func hash(_ text: String) -> String {
 }
 
 private func piece(
-    _ path: String, _ text: String, of whole: String, at offset: Int = 0, upload: UInt64 = 1,
+    _ path: ByteString, _ text: String, of whole: String, at offset: Int = 0, upload: UInt64 = 1,
     isExecutable: Bool = false, hash given: String? = nil
 ) -> PutPiece {
     PutPiece(
@@ -172,8 +173,11 @@ private func piece(
         #expect(root.text("mine") == "ab" && root.names == ["mine"])
     }
 
-    @Test(arguments: ["../x", "/tmp/x", "a/../../x", "", ".", "a/..", ".hermes-push", ".hermes-push/x", "a\nb", "./"])
-    func placesThatAreNone(path: String) throws {
+    @Test(arguments: [
+        "../x", "/tmp/x", "a/../../x", "", ".", "a/..", ".hermes-push", ".hermes-push/x", "a\nb", "./",
+        ".hermes-push/\u{301}x", "./\u{301}/../x", ".//.hermes-push//\u{301}", "/\u{301}x", "a/\u{301}/../../x",
+    ])
+    func placesThatAreNone(path: ByteString) throws {
         let root = try Root()
         #expect(throws: Refused.self) { try root.files.put(piece(path, "x", of: "x"), from: caller()) }
         #expect(throws: Refused.self) { try root.files.makeFolder(MakeFolder(path: path)) }
@@ -189,10 +193,12 @@ private func piece(
             try FileManager.default.createSymbolicLink(atPath: "\(root.path)/\(name)", withDestinationPath: target)
         }
         try root.files.makeFolder(MakeFolder(path: "inner"))
-        for path in ["out/x", "out/deep/x", "loop/x"] {
+        for path: ByteString in ["out/x", "out/deep/x", "loop/x", "out/\u{301}x", "out/\u{20D7}/x", "./out/\u{200D}x"] {
             #expect(throws: Refused.self, "\(path)") { try root.files.put(piece(path, "x", of: "x"), from: caller()) }
         }
-        #expect(throws: Refused.self) { try root.files.makeFolder(MakeFolder(path: "out/deep")) }
+        for path: ByteString in ["out/deep", "out/\u{301}deep", "out/\u{301}/deep"] {
+            #expect(throws: Refused.self, "\(path)") { try root.files.makeFolder(MakeFolder(path: path)) }
+        }
         _ = try root.files.put(piece("file", "new", of: "new"), from: caller())
         _ = try root.files.put(piece("in/x", "x", of: "x"), from: caller())
         #expect(root.text("file") == "new" && root.text("inner/x") == "x")
@@ -202,11 +208,47 @@ private func piece(
         #expect(kinds.entries[0].cause == "a link leads out of the module root")
     }
 
+    /// A slash with an accent is one character, and parts two names.
+    @Test func anAccentHidesNoFolder() throws {
+        let root = try Root()
+        _ = try root.files.put(piece("a/\u{301}b", "x", of: "x"), from: caller())
+        #expect(root.text("a/\u{301}b") == "x" && root.names.count == 2)
+        // `e` with an accent and the accented letter are two files.
+        for (path, text) in [("e\u{301}", "1"), ("\u{E9}", "2")] {
+            _ = try root.files.put(piece(ByteString(path), text, of: text), from: caller())
+        }
+        let names = try Folder.entries(of: root.place).sorted()
+        #expect(names == ["a", "e\u{301}", "\u{E9}"])
+    }
+
+    @Test func namesThatAreNoText() throws {
+        let root = try Root()
+        let path = ByteString(bytes: Array("caf".utf8) + [0xE9, 0x2F] + Array("mod".utf8) + [0xFF])
+        _ = try root.files.put(piece(path, "x", of: "x"), from: caller())
+        let folder = root.place.appendingPath(path.parentPath)
+        #expect(try Folder.entries(of: folder) == [path.lastPathComponent])
+        let asked = try JSONDecoder().decode(AskHashes.self, from: JSONEncoder().encode(AskHashes(paths: [path])))
+        #expect(try root.files.find(asked, isWanted: { true }).entries[0].kind == .file)
+    }
+
+    @Test func noParentOfAModuleIsSkipped() throws {
+        let root = try Root()
+        for folder: ByteString in ["shared/\u{301}inner", "own/\u{301}inner"] {
+            _ = try root.files.put(piece("\(folder)/model", "x", of: "x"), from: caller())
+        }
+        chmod("\(root.path)/shared", 0o777)
+        let place = try ModuleRoot(root.place)
+        let resolved = try place.resolve("own/\u{301}inner/model", of: "m")
+        #expect(resolved.pathComponents.suffix(3) == ["own", "\u{301}inner", "model"])
+        let failure = #expect(throws: RunFailure.self) { try place.resolve("shared/\u{301}inner/model", of: "m") }
+        #expect(failure?.cause.hasPrefix("others may write to") == true)
+    }
+
     @Test func whatIsInTheWay() throws {
         let root = try Root()
         try root.files.makeFolder(MakeFolder(path: "folder/inner"))
         try root.write("file", "x")
-        for path in ["folder", "file/x"] {
+        for path: ByteString in ["folder", "file/x"] {
             #expect(throws: Refused.self, "\(path)") { try root.files.put(piece(path, "x", of: "x"), from: caller()) }
         }
         #expect(throws: Refused.self) { try root.files.makeFolder(MakeFolder(path: "file")) }
@@ -220,7 +262,7 @@ private func piece(
         chmod("\(root.path)/a", 0o755)
         try root.files.makeFolder(MakeFolder(path: "b"))
         mkfifo("\(root.path)/pipe", 0o600)
-        let paths = ["a", "./a", "b", "pipe", "none", "a/none", "../a", "/etc/passwd"]
+        let paths: [ByteString] = ["a", "./a", "b", "pipe", "none", "a/none", "../a", "/etc/passwd"]
         let found = try root.files.find(AskHashes(paths: paths), isWanted: { true }).entries
         #expect(found.map(\.kind) == [.file, .file, .folder, .other, .absent, .absent, .other, .other])
         #expect(found[0].hash == hash("abc") && found[0].isExecutable && found[1] == found[0])
@@ -230,7 +272,7 @@ private func piece(
 
     @Test func aNodeThatTakesNothing() throws {
         let root = try Root()
-        let files = ModuleFiles(root: try ModuleRoot(root.path), allowsPush: false, log: NodeLog(.quiet))
+        let files = ModuleFiles(root: try ModuleRoot(root.place), allowsPush: false, log: NodeLog(.quiet))
         let error = #expect(throws: Refused.self) { try files.put(piece("x", "x", of: "x"), from: caller()) }
         #expect(error?.cause.contains("--no-push") == true)
         #expect(throws: Refused.self) { try files.makeFolder(MakeFolder(path: "x")) }

@@ -1,5 +1,6 @@
 import Foundation
 import HermesProtocol
+import HermesSystem
 import Testing
 
 @testable import HermesNode
@@ -35,7 +36,7 @@ import Testing
         #expect(runs.lock("one") == nil && runs.lock("two") == nil)
         try "x".write(toFile: "\(base)/one/file", atomically: true, encoding: .utf8)
         RunBase.clear(lock)
-        #expect(RunBase.entries(ofPath: "\(base)/one") == [])
+        #expect(try Folder.entries(of: "\(base)/one") == [])
         runs.remove("one")
         close(lock)
         #expect(runs.names == [])

@@ -1,6 +1,7 @@
 import CHermes
 import Foundation
 import HermesProtocol
+import HermesSystem
 import Synchronization
 import Testing
 
@@ -96,16 +97,19 @@ enum UniqueName {
 
 @Suite struct UnixSocketTests {
     @Test func whoListensIsReachedAndNobodyElseIs() throws {
-        let path = FileManager.default.temporaryDirectory.path + "/\(UniqueName.next())"
+        let file = FileManager.default.temporaryDirectory.path + "/\(UniqueName.next())"
+        let path = ByteString(file)
         #expect(UnixSocket.connect(to: path) == nil)
         let listener = try #require(UnixSocket.listen(at: path))
-        let mode = try FileManager.default.attributesOfItem(atPath: path)[.posixPermissions] as? Int
+        let mode = try FileManager.default.attributesOfItem(atPath: file)[.posixPermissions] as? Int
         #expect(mode == 0o600)
         let socket = try #require(UnixSocket.connect(to: path))
         close(socket)
         #expect(UnixSocket.listen(at: path) == nil, "somebody has that path")
         close(listener)
-        unlink(path)
-        #expect(UnixSocket.listen(at: path + String(repeating: "x", count: 200)) == nil && errno == ENAMETOOLONG)
+        unlink(file)
+        #expect(
+            UnixSocket.listen(at: path + ByteString(String(repeating: "x", count: 200))) == nil && errno == ENAMETOOLONG
+        )
     }
 }

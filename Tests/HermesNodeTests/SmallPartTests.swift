@@ -3,6 +3,7 @@ import Foundation
 import Glibc
 import HermesModel
 import HermesProtocol
+import HermesSystem
 import Testing
 
 @testable import HermesNode
@@ -134,7 +135,8 @@ import Testing
         -> Module
     {
         Module(
-            name: "pilot", kind: kind, program: program, arguments: ["--fast", "a b"], environment: environment,
+            name: "pilot", kind: kind, program: ByteString(program), arguments: ["--fast", "a b"],
+            environment: environment,
             location: SourceLocation(file: "sim.yaml", line: 1, column: 1))
     }
     private let settings = LaunchSettings(
@@ -146,8 +148,8 @@ import Testing
         let launch = try settings.launch(
             of: module, realtime: realtime, commandPath: "/f/0.command", replyPath: "/f/0.reply")
         let pairs = launch.environment.map { entry in
-            let equals = entry.firstIndex(of: "=")!
-            return (String(entry[..<equals]), String(entry[entry.index(after: equals)...]))
+            let (name, value) = entry.divided(at: UInt8(ascii: "="))!
+            return (name.description, value.description)
         }
         return (launch, Dictionary(uniqueKeysWithValues: pairs))
     }

@@ -2,6 +2,7 @@ import HermesModel
 import HermesPlan
 import HermesProtocol
 import HermesRecorder
+import HermesSystem
 import Testing
 
 @Suite struct RunComparisonTests {
@@ -25,7 +26,7 @@ import Testing
             first.remove()
             second.remove()
         }
-        let reference = ReferenceRun(folder: first.folder, bytes: bytes)
+        let reference = ReferenceRun(folder: ByteString(first.folder), bytes: bytes)
         try reference.begin(first.plan, epoch: 0, isRealtime: false)
         for frame in 0...9 as ClosedRange<UInt64> { try first.show(frame, ["m.x": frame, "m.y": 7], to: reference) }
         #expect(first.files.isEmpty, "its file has no name")
@@ -82,7 +83,7 @@ import Testing
     @Test func aResetEndsAComparison() throws {
         let recording = try Recording(Self.modules)
         defer { recording.remove() }
-        let reference = ReferenceRun(folder: recording.folder)
+        let reference = ReferenceRun(folder: ByteString(recording.folder))
         #expect(throws: RunFailure.self) { try reference.begin(recording.plan, epoch: 1, isRealtime: false) }
         #expect(throws: RunFailure.self) {
             try RunComparison(with: reference).begin(recording.plan, epoch: 1, isRealtime: false)

@@ -1,31 +1,21 @@
 import Glibc
+import HermesSystem
 
 /// Where the paths of desk modules lead.
 struct DeskPaths {
     /// Absolute, without a slash at its end (but for "/").
-    let baseDirectory: String
+    let baseDirectory: ByteString
 
     /// A relative `baseDirectory` starts at the working directory.
-    init(baseDirectory: String) {
-        if baseDirectory.hasPrefix("/") {
-            self.baseDirectory = Self.tidied(baseDirectory)
-        } else {
-            self.baseDirectory = Self.tidied(Self.workingDirectory() + "/" + baseDirectory)
-        }
+    init(baseDirectory: ByteString) {
+        self.baseDirectory = Self.workingDirectory().appendingPath(baseDirectory).tidiedPath
     }
 
-    func absolute(_ path: String) -> String {
-        path.hasPrefix("/") ? Self.tidied(path) : Self.tidied(baseDirectory + "/" + path)
-    }
+    func absolute(_ path: ByteString) -> ByteString { baseDirectory.appendingPath(path).tidiedPath }
 
-    /// Without empty and `.` parts; `..` stays, for a link may stand before it.
-    private static func tidied(_ path: String) -> String {
-        "/" + path.split(separator: "/").filter { $0 != "." }.joined(separator: "/")
-    }
-
-    private static func workingDirectory() -> String {
+    private static func workingDirectory() -> ByteString {
         guard let path = getcwd(nil, 0) else { return "/" }
         defer { free(path) }
-        return String(cString: path)
+        return ByteString(cString: path)
     }
 }

@@ -1,4 +1,5 @@
 import HermesModel
+import HermesSystem
 
 /// What is to happen when modules fail, against what can be done with modules of their kind.
 struct ErrorPolicyCheck {
@@ -25,7 +26,7 @@ struct ErrorPolicyCheck {
         }
         // Whether a Python script is free shows when it announces.
         if module.kind == .script, let own = module.onError, own.value != .stop,
-            let program = module.program?.value, !program.hasSuffix(".py")
+            let program = module.program?.value, !ByteString(program).hasSuffix(".py")
         {
             findings.error(
                 own.mark,

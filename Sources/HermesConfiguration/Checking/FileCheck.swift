@@ -1,5 +1,6 @@
 import Glibc
 import HermesModel
+import HermesSystem
 
 /// The files that desk modules name; those of named hosts are looked for by their nodes, and must lie beneath their roots.
 struct FileCheck {
@@ -21,14 +22,16 @@ struct FileCheck {
                 } else if let host = module.host {
                     checkBeneath(path, key, host.value)
                 } else {
-                    check(path, key, mustRun: key == module.programKey && Self.isStarted(path.value, module.kind))
+                    check(
+                        path, key,
+                        mustRun: key == module.programKey && Self.isStarted(ByteString(path.value), module.kind))
                 }
             }
         }
     }
 
     private func checkBeneath(_ path: Located<String>, _ key: String, _ host: String) {
-        guard let fault = PathBeneath.fault(in: path.value) else { return }
+        guard let fault = PathBeneath.fault(in: ByteString(path.value)) else { return }
         findings.error(
             path.mark,
             "`\(key)`: \(quoted(path.value)) \(fault); on host \(quoted(host)) paths start at its node's module root and stay beneath it"
@@ -36,7 +39,7 @@ struct FileCheck {
     }
 
     /// Shared objects are loaded and Python scripts are read; everything else is executed.
-    static func isStarted(_ path: String, _ kind: Module.Kind?) -> Bool {
+    static func isStarted(_ path: ByteString, _ kind: Module.Kind?) -> Bool {
         switch kind {
         case .process: true
         case .script: !path.hasSuffix(".py")
@@ -45,22 +48,24 @@ struct FileCheck {
     }
 
     private func check(_ path: Located<String>, _ key: String, mustRun: Bool) {
-        let full = paths.absolute(path.value)
+        let full = paths.absolute(ByteString(path.value))
         let kind = FileKind(path: full)
         let wanted: FileKind =
             key == "working_dir" || key == "files" && kind == .directory ? .directory : .regular
         let subject = "`\(key)`: \(quoted(path.value))"
         switch kind {
         case .missing:
-            let start = path.value.hasPrefix("/") ? "" : " (looked for from this file's folder)"
+            let start = ByteString(path.value).isAbsolutePath ? "" : " (looked for from this file's folder)"
             findings.error(path.mark, "\(subject) does not exist\(start)\(findings.suggestion(forMissing: full))")
         case .failure(let reason):
             findings.error(path.mark, "\(subject) cannot be reached: \(reason)")
         case _ where kind != wanted:
             findings.error(path.mark, "\(subject) is \(kind.noun), not \(wanted.noun)")
-        case _ where access(full, wanted == .directory ? X_OK : R_OK) != 0 && !(mustRun && access(full, X_OK) == 0):
+        case _
+        where access(full.cString, wanted == .directory ? X_OK : R_OK) != 0
+            && !(mustRun && access(full.cString, X_OK) == 0):
             findings.error(path.mark, "\(subject) cannot be read: \(errorText(errno))")
-        case _ where mustRun && access(full, X_OK) != 0:
+        case _ where mustRun && access(full.cString, X_OK) != 0:
             let remedy =
                 key == "script"
                 ? "begin it with a `#!` line and make it executable with `chmod +x`" : "make it so with `chmod +x`"

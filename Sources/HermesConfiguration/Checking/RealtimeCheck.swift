@@ -1,4 +1,5 @@
 import HermesModel
+import HermesSystem
 
 /// How realtime runs are to keep their time, against what Linux and modules of a kind can do.
 struct RealtimeCheck {
@@ -31,7 +32,7 @@ struct RealtimeCheck {
             )
         }
         // Whether a Python script is free shows when it announces.
-        if module.kind == .script, let program = module.program?.value, !program.hasSuffix(".py") {
+        if module.kind == .script, let program = module.program?.value, !ByteString(program).hasSuffix(".py") {
             findings.error(
                 cpus.mark,
                 "script \(name) is a free script, which runs beside the frames: `cpus` can't be kept; remove it")

@@ -1,5 +1,6 @@
 import Glibc
 import HermesModel
+import HermesSystem
 
 /// Gets the bytes of a configuration file without ever waiting for them.
 enum ConfigurationFile {
@@ -7,18 +8,18 @@ enum ConfigurationFile {
     static let sizeLimit = 16 << 20
 
     /// The bytes of the regular file at `path`; throws a Diagnostic at 1:1 that says why there are none.
-    static func bytes(path: String) throws -> [UInt8] {
+    static func bytes(path: ByteString) throws -> [UInt8] {
         func refusal(_ message: String) -> Diagnostic {
-            Diagnostic(.error, at: SourceLocation(file: path, line: 1, column: 1), message)
+            Diagnostic(.error, at: SourceLocation(file: path.description, line: 1, column: 1), message)
         }
         // Looked at before it is opened: opening a FIFO or a device can block or set something off.
         switch FileKind(path: path) {
         case .regular: break
-        case .missing: throw refusal("no such file\(Findings(file: path).suggestion(forMissing: path))")
+        case .missing: throw refusal("no such file\(Findings(file: path.description).suggestion(forMissing: path))")
         case .failure(let reason): throw refusal("the file cannot be read: \(reason)")
         case let kind: throw refusal("this is \(kind.noun), not a configuration file")
         }
-        let descriptor = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY)
+        let descriptor = open(path.cString, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY)
         guard descriptor >= 0 else { throw refusal("the file cannot be read: \(errorText(errno))") }
         defer { close(descriptor) }
         var status = stat()

@@ -1,19 +1,20 @@
 import Glibc
+import HermesSystem
 
 /// What stands at a path, links followed; found without opening it.
 enum FileKind: Equatable {
     case regular, directory, fifo, device, socket, danglingLink, missing
     case failure(String)
 
-    init(path: String) {
+    init(path: ByteString) {
         var status = stat()
-        guard stat(path, &status) == 0 else {
+        guard stat(path.cString, &status) == 0 else {
             let cause = errno
             guard cause == ENOENT || cause == ENOTDIR else {
                 self = .failure(errorText(cause))
                 return
             }
-            self = lstat(path, &status) == 0 ? .danglingLink : .missing
+            self = lstat(path.cString, &status) == 0 ? .danglingLink : .missing
             return
         }
         switch status.st_mode & S_IFMT {
@@ -40,20 +41,9 @@ enum FileKind: Equatable {
     }
 
     /// The name at the end of `path`, and the names of what stands in its folder.
-    static func neighbours(of path: String) -> (name: String, others: [String]) {
-        let slash = path.utf8.lastIndex(of: UInt8(ascii: "/"))
-        let folder = slash.map { $0 == path.startIndex ? "/" : String(path[..<$0]) } ?? "."
-        let name = slash.map { String(path[path.index(after: $0)...]) } ?? path
-        guard let stream = opendir(folder) else { return (name, []) }
-        defer { closedir(stream) }
-        var names: [String] = []
-        // Enough for any folder that people keep models in.
-        while names.count < 4096, let entry = readdir(stream) {
-            let entryName = withUnsafePointer(to: &entry.pointee.d_name) { name in
-                name.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
-            }
-            if entryName != ".", entryName != ".." { names.append(entryName) }
-        }
-        return (name, names.sorted())
+    static func neighbours(of path: ByteString) -> (name: String, others: [String]) {
+        // Enough for any folder that people keep models in. What is no text can't be written in a configuration.
+        let names = ((try? Folder.entries(of: path.parentPath)) ?? []).prefix(4096).compactMap(\.text)
+        return (path.lastPathComponent.text ?? "", names.sorted())
     }
 }

@@ -13,7 +13,7 @@ enum ModuleRootChecks {
         let free = Int(status.f_frsize) * Int(status.f_bavail)
         let seen = "\(root.path), \(free >> 20) MB free"
         guard allowsPush else { return [.fine("module root", "\(seen), --no-push")] }
-        if access(root.path, W_OK) != 0 {
+        if access(root.path.cString, W_OK) != 0 {
             return [
                 .poor(
                     "module root", "\(root.path) can't be written: `hermes push` has no effect",

@@ -1,5 +1,6 @@
 import Glibc
 import HermesProtocol
+import HermesSystem
 import HermesTransport
 
 /// The parts that come with hermes and those it needs.
@@ -26,14 +27,14 @@ struct PartChecks {
                 "libhermes", "libhermes.so is missing beside this program",
                 cure: "make library, or install hermes again")
         }
-        guard let handle = dlopen(path, RTLD_NOW | RTLD_LOCAL) else {
+        guard let handle = dlopen(path.cString, RTLD_NOW | RTLD_LOCAL) else {
             return .broken(
                 "libhermes", "\(path): \(String(cString: dlerror()))", cure: "make library, or install hermes again")
         }
         defer { dlclose(handle) }
         return dlsym(handle, "hermes_client_open") == nil
             ? .broken("libhermes", "\(path) is not of this version", cure: "make library, or install hermes again")
-            : .fine("libhermes", path)
+            : .fine("libhermes", "\(path)")
     }
 
     private static var package: Finding {
@@ -45,15 +46,15 @@ struct PartChecks {
     }
 
     private static var python: Finding {
-        let wanted = getenv("HERMES_PYTHON").map { String(cString: $0) } ?? "python3"
+        let wanted = getenv("HERMES_PYTHON").map { ByteString(cString: $0) } ?? "python3"
         let cure = "install Python 3.9 or later, or name one in HERMES_PYTHON"
         let path = Installation.here.pythonPath ?? ""
         // It says its version once it could load the package, which loads libhermes.
-        let script = "import sys, os; print(sys.version.split()[0]); sys.stdout.flush(); import hermes"
+        let script: ByteString = "import sys, os; print(sys.version.split()[0]); sys.stdout.flush(); import hermes"
         let library = Installation.here.library ?? ""
-        let command =
+        let command: ByteString =
             "PYTHONPATH=\(quoted(path)) HERMES_LIBRARY=\(quoted(library)) \(quoted(wanted)) -c \(quoted(script)) 2>&1"
-        guard let output = popen(command, "r") else {
+        guard let output = popen(command.cString, "r") else {
             return .poor("python3", "can't be started", cure: cure)
         }
         var lines: [String] = []
@@ -70,7 +71,8 @@ struct PartChecks {
         return .broken("python3", lines.last ?? "\(wanted) failed", cure: cure)
     }
 
-    private static func quoted(_ text: String) -> String {
-        "'" + text.split(separator: "'", omittingEmptySubsequences: false).joined(separator: "'\\''") + "'"
+    private static func quoted(_ text: ByteString) -> ByteString {
+        let parts = text.bytes.split(separator: UInt8(ascii: "'"), omittingEmptySubsequences: false)
+        return "'\(ByteString(bytes: parts.joined(separator: Array("'\\''".utf8))))'"
     }
 }

@@ -49,7 +49,8 @@ final class BenchmarkChild {
             posix_spawn_file_actions_destroy(&actions)
             posix_spawnattr_destroy(&attributes)
         }
-        let words = ([bench.programs.module, "start"] + command).map { strdup($0) } + [nil]
+        let words =
+            ([bench.programs.module, "start"] + command).map { strdup(ByteString(encodedText: $0).cString) } + [nil]
         defer { words.forEach { free($0) } }
         var pid: pid_t = 0
         let code = posix_spawn(&pid, bench.programs.module, &actions, &attributes, words, environ)

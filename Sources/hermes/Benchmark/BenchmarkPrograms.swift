@@ -19,7 +19,7 @@ struct BenchmarkPrograms {
         let length = readlink("/proc/self/exe", &room, room.count - 1)
         hermes = String(decoding: room[..<max(length, 0)].map { UInt8(bitPattern: $0) }, as: UTF8.self)
         node = hermes + "-node"
-        guard let module = Installation.here.benchModule, access(module, X_OK) == 0 else {
+        guard let module = Installation.here.benchModule?.text, access(module, X_OK) == 0 else {
             throw RunFailure(
                 .resource,
                 cause: "\(Self.moduleName) is missing beside this program; `make library`, or install hermes again")

@@ -15,7 +15,7 @@ struct BenchmarkSettings {
     var pacing: BenchmarkPacing
     /// Those of the configuration; none: this machine alone.
     var hosts: [Host]
-    var keyFile: String?
+    var keyFile: ByteString?
     var againstHelics: Bool
     var countsSystemCalls: Bool
 }
@@ -133,10 +133,11 @@ struct BenchmarkSession {
                     "it is \(call.welcome.machine.architecture), and \(module) is built for \(here); run `hermes bench` "
                         + "from a machine of its kind")
             }
-            var simulation = Simulation(baseDirectory: root)
+            var simulation = Simulation(baseDirectory: ByteString(root))
             simulation.modules = [
                 Module(
-                    name: "m", kind: .process, program: module, host: call.host.name, location: call.host.location)
+                    name: "m", kind: .process, program: ByteString(module), host: call.host.name,
+                    location: call.host.location)
             ]
             let failure = Monitor<String?>(nil)
             let push = FilePush(call: call, files: HostFiles(of: call.host.name, in: simulation)) { entry in

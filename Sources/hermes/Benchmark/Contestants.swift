@@ -37,7 +37,7 @@ struct HermesContestant: BenchmarkContestant {
     /// Those that take part, in order; none: everything runs at the desk.
     let hosts: [Host]
     let pacing: BenchmarkPacing
-    let keyFile: String?
+    let keyFile: ByteString?
     /// Processor seconds of a coordinator for starting and ending a run; of shapes on named hosts.
     var startSeconds: Double?
 
@@ -51,7 +51,7 @@ struct HermesContestant: BenchmarkContestant {
         let program = isAtDesk ? bench.programs.module : BenchmarkPrograms.moduleName
         let file = try bench.folder.write(ring.text(program: program), to: "ring.yaml")
         unlink("\(bench.folder.path)/summary.json")
-        let key = keyFile.map { ["--key", $0] } ?? []
+        let key = keyFile.map { ["--key", $0.encodedText] } ?? []
         let grant = isAtDesk ? [] : pacing.grant.map { ["--grant", "\($0)"] } ?? []
         return [
             bench.programs.hermes, "run", file, "--frames", "\(frames + warmUp)", "--summary",

@@ -24,7 +24,7 @@ struct Bench: ParsableCommand {
     enum Peer: String, ExpressibleByArgument, CaseIterable { case helics }
 
     @Argument(help: "A YAML file; its `hosts:` take part, by its `mirrors:`; nothing else of it matters.")
-    var config: String?
+    var config: ByteString?
     @Option(help: ArgumentHelp("How many hosts; 1,2 or, with CONFIG, one and all.", valueName: "list"))
     var hosts: String?
     @Option(help: ArgumentHelp("Modules on each host; 1,2,8 if not given.", valueName: "list"))
@@ -47,9 +47,9 @@ struct Bench: ParsableCommand {
     @Option(help: "Another simulator to measure beside: helics, from PyPI.")
     var against: Peer?
     @Option(help: ArgumentHelp("Write everything as JSON, - for standard output.", valueName: "file"))
-    var json: String?
+    var json: ByteString?
     @Option(help: ArgumentHelp("Draw the frame times.", valueName: "file.svg"))
-    var plot: String?
+    var plot: ByteString?
     @Flag(help: "A short look: few shapes, one short round.")
     var quick = false
     @OptionGroup var keyOption: KeyOption
@@ -92,7 +92,7 @@ struct Bench: ParsableCommand {
         let signals = try receiveSignals()
         let console = Console()
         let settings = try settings(console)
-        let outputs = RunOutputs(configuration: config.map { ByteString($0) }, keyFile: keyOption.key, nil)
+        let outputs = RunOutputs(configuration: config, keyFile: keyOption.key, nil)
         defer { outputs.discardUnused() }
         let jsonFile = try json.flatMap { $0 == "-" ? nil : try outputs.open($0, for: "--json") }
         let plotFile = try plot.map { try outputs.open($0, for: "--plot") }

@@ -2,6 +2,7 @@ import ArgumentParser
 import HermesModel
 import HermesNode
 import HermesProtocol
+import HermesSystem
 
 struct Doctor: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -16,7 +17,7 @@ struct Doctor: ParsableCommand {
             """)
 
     @Argument(help: "The simulation's YAML file, for its hosts.")
-    var config: String?
+    var config: ByteString?
     @OptionGroup var keyOption: KeyOption
     @Option(help: "The form of the output.")
     var format: OutputFormat = .text

@@ -15,7 +15,8 @@ struct Get: ParsableCommand {
 
     @Argument(
         help: ArgumentHelp(
-            "The simulation, where several run, and MODULE.SIGNAL names or patterns.", valueName: "name-signals"))
+            "The simulation, where several run, and MODULE.SIGNAL names or patterns.", valueName: "name-signals"),
+        transform: textArgument)
     var words: [String]
     @Option(help: "The form of the output.")
     var format: OutputFormat = .text

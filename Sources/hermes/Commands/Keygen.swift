@@ -1,5 +1,6 @@
 import ArgumentParser
 import HermesProtocol
+import HermesSystem
 import HermesTransport
 
 struct Keygen: ParsableCommand {
@@ -14,7 +15,7 @@ struct Keygen: ParsableCommand {
             """)
 
     @Argument(help: ArgumentHelp("The file of the secret key.", valueName: "file"))
-    var path: String
+    var path: ByteString
 
     func validate() throws {
         guard !path.isEmpty, !path.hasSuffix("/") else { throw ValidationError("FILE is the path of a file") }

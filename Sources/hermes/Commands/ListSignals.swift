@@ -1,6 +1,7 @@
 import ArgumentParser
 import Glibc
 import HermesModel
+import HermesSystem
 
 struct ListSignals: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -18,32 +19,35 @@ struct ListSignals: ParsableCommand {
     @Argument(
         help: ArgumentHelp(
             "The simulation or a YAML file, and MODULE.SIGNAL names or patterns.", valueName: "source-patterns"))
-    var words: [String] = []
+    var words: [ByteString] = []
     @OptionGroup var meeting: MeetingOptions
     @Option(help: "The form of the output.")
     var format: OutputFormat = .text
 
-    func validate() throws { try checkSignals(isConfiguration ? Array(words.dropFirst()) : NamedWords(words).rest) }
+    func validate() throws {
+        let texts = try (isConfiguration ? words.dropFirst() : words[...]).map { try textArgument($0.encodedText) }
+        try checkSignals(isConfiguration ? texts : NamedWords(texts).rest)
+    }
 
     private var isConfiguration: Bool {
         guard let first = words.first else { return false }
         if first.hasSuffix(".yaml") || first.hasSuffix(".yml") { return true }
-        if isValidName(first) && RunningSimulation.isRunning(first) { return false }
+        if let name = first.text, isValidName(name), RunningSimulation.isRunning(name) { return false }
         var status = stat()
-        return stat(first, &status) == 0 && status.st_mode & S_IFMT == S_IFREG
+        return stat(first.cString, &status) == 0 && status.st_mode & S_IFMT == S_IFREG
     }
 
     func run() throws {
         let console = Console()
         guard isConfiguration else {
-            let words = NamedWords(words)
+            let words = NamedWords(words.compactMap(\.text))
             let live = try LiveSignals.of(RunningSimulation.find(words.name))
             let signals = try words.rest.isEmpty ? live.all : live.signals(matching: words.rest)
             return show(live.name, signals.map(\.listing), console)
         }
         let simulation = try ConfigurationLoader.load(words[0], console)
         let announced = try AnnouncedSignals.read(simulation, meeting: meeting.meeting, console)
-        let signals = try choose(Array(words.dropFirst()), of: announced.signals)
+        let signals = try choose(words.dropFirst().compactMap(\.text), of: announced.signals)
         show(simulation.name, signals, console)
         // The list helps to mend the wiring, so it comes first.
         if let error = announced.error { throw error }

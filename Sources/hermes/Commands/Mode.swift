@@ -14,7 +14,8 @@ struct Mode: ParsableCommand {
 
     @Argument(
         help: ArgumentHelp(
-            "The simulation, where several run, and afap, realtime or single_frame.", valueName: "name-mode"))
+            "The simulation, where several run, and afap, realtime or single_frame.", valueName: "name-mode"),
+        transform: textArgument)
     var words: [String]
 
     func validate() throws {

@@ -17,7 +17,7 @@ struct NewModule: ParsableCommand {
               hermes new module autopilot --lang python
             """)
 
-    @Argument(help: "The module's name: a letter, then letters, digits, - and _.")
+    @Argument(help: "The module's name: a letter, then letters, digits, - and _.", transform: textArgument)
     var name: String
     @Option(help: ArgumentHelp("The language.", valueName: "language"))
     var lang: ModuleTemplate.Language

@@ -1,5 +1,6 @@
 import ArgumentParser
 import HermesModel
+import HermesSystem
 
 struct Nodes: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -13,7 +14,7 @@ struct Nodes: ParsableCommand {
             """)
 
     @Argument(help: "The simulation's YAML file.")
-    var config: String
+    var config: ByteString
     @OptionGroup var keyOption: KeyOption
     @Option(help: "The form of the output.")
     var format: OutputFormat = .text

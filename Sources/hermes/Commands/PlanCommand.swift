@@ -2,6 +2,7 @@ import ArgumentParser
 import HermesConfiguration
 import HermesModel
 import HermesPlan
+import HermesSystem
 
 struct PlanCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -15,7 +16,7 @@ struct PlanCommand: ParsableCommand {
             """)
 
     @Argument(help: "The simulation's YAML file.")
-    var config: String
+    var config: ByteString
     @Option(help: "The form of the output.")
     var format: OutputFormat = .text
 

@@ -1,6 +1,7 @@
 import ArgumentParser
 import HermesCoordinator
 import HermesModel
+import HermesSystem
 
 struct Push: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -14,7 +15,7 @@ struct Push: ParsableCommand {
             """)
 
     @Argument(help: "The simulation's YAML file.")
-    var config: String
+    var config: ByteString
     @OptionGroup var keyOption: KeyOption
 
     func run() throws {

@@ -19,7 +19,7 @@ struct Run: ParsableCommand {
             """)
 
     @Argument(help: "The simulation's YAML file.")
-    var config: String
+    var config: ByteString
     @Option(help: ArgumentHelp("Run this many frames, whatever the end time.", valueName: "count"))
     var frames: UInt64?
     @Option(help: ArgumentHelp("Simulated seconds to run.", valueName: "seconds"))
@@ -28,29 +28,31 @@ struct Run: ParsableCommand {
     var mode: Execution.Mode?
     @Option(help: ArgumentHelp("Frames per simulated second.", valueName: "hz"))
     var rate: Double?
-    @Option(help: "The simulation's name, for running one configuration twice at a time.")
+    @Option(help: "The simulation's name, for running one configuration twice at a time.", transform: textArgument)
     var name: String?
     @Option(
         name: .customLong("set"),
-        help: ArgumentHelp("A value for frame 0, over the module's own. Repeatable.", valueName: "signal=value"))
+        help: ArgumentHelp("A value for frame 0, over the module's own. Repeatable.", valueName: "signal=value"),
+        transform: textArgument)
     var overrides: [String] = []
     @Option(
         name: .customLong("print"), parsing: .upToNextOption,
-        help: ArgumentHelp("Signals to show each second and at the end.", valueName: "signal"))
+        help: ArgumentHelp("Signals to show each second and at the end.", valueName: "signal"),
+        transform: textArgument)
     var printed: [String] = []
     @Option(help: ArgumentHelp("Write every completed frame to this CSV file.", valueName: "file"))
-    var record: String?
+    var record: ByteString?
     @Flag(help: "Print one hash over every published signal of every frame.")
     var digest = false
     @Option(help: ArgumentHelp("Write a summary as JSON to this file, - for standard output.", valueName: "file"))
-    var summary: String?
+    var summary: ByteString?
     @Flag(help: "Show where the time went, by module and host; with --summary also there.")
     var profile = false
     @Option(
         help: ArgumentHelp(
             "Write a timeline of hosts, modules and messages to this file, for https://ui.perfetto.dev.",
             valueName: "file"))
-    var trace: String?
+    var trace: ByteString?
     @Option(
         help: ArgumentHelp(
             "Frames that other hosts are granted at once when as fast as possible, 1 to 1024; if not given, about 20 ms of them.",
@@ -101,7 +103,7 @@ struct Run: ParsableCommand {
         var simulation = try ConfigurationLoader.load(config, console)
         try apply(to: &simulation)
         var outputs = RunOutputs(
-            configuration: ByteString(config), keyFile: meeting.keyOption.key, simulation)
+            configuration: config, keyFile: meeting.keyOption.key, simulation)
         defer { outputs.discardUnused() }
         outputs.recording = try record.map { try outputs.openRecording($0) }
         outputs.trace = try trace.map { try outputs.open($0, for: "--trace") }

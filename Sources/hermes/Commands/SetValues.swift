@@ -17,7 +17,8 @@ struct SetValues: ParsableCommand {
 
     @Argument(
         help: ArgumentHelp(
-            "The simulation, where several run, and MODULE.SIGNAL=VALUE words.", valueName: "name-values"))
+            "The simulation, where several run, and MODULE.SIGNAL=VALUE words.", valueName: "name-values"),
+        transform: textArgument)
     var words: [String]
 
     func validate() throws {

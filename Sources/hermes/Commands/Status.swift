@@ -11,7 +11,7 @@ struct Status: ParsableCommand {
               hermes status flight --format json
             """)
 
-    @Argument(help: "The simulation; default: all.")
+    @Argument(help: "The simulation; default: all.", transform: textArgument)
     var name: String?
     @Option(help: "The form of the output.")
     var format: OutputFormat = .text

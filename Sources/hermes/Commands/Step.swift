@@ -14,7 +14,8 @@ struct Step: ParsableCommand {
 
     @Argument(
         help: ArgumentHelp(
-            "The simulation, where several run, and how many frames; default 1.", valueName: "name-count"))
+            "The simulation, where several run, and how many frames; default 1.", valueName: "name-count"),
+        transform: textArgument)
     var words: [String] = []
 
     func validate() throws { _ = try parsed() }

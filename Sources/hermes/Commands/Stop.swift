@@ -9,7 +9,7 @@ struct Stop: ParsableCommand {
               hermes stop flight
             """)
 
-    @Argument(help: "The simulation; may be left out when one runs.")
+    @Argument(help: "The simulation; may be left out when one runs.", transform: textArgument)
     var name: String?
 
     func run() throws {

@@ -1,5 +1,6 @@
 import ArgumentParser
 import HermesConfiguration
+import HermesSystem
 
 struct Validate: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -11,7 +12,7 @@ struct Validate: ParsableCommand {
             """)
 
     @Argument(help: "The simulation's YAML file.")
-    var config: String
+    var config: ByteString
 
     func run() throws {
         let console = Console()

@@ -5,6 +5,7 @@ import HermesCoordinator
 import HermesModel
 import HermesProtocol
 import HermesRecorder
+import HermesSystem
 
 struct Verify: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -21,7 +22,7 @@ struct Verify: ParsableCommand {
             """)
 
     @Argument(help: "The simulation's YAML file.")
-    var config: String
+    var config: ByteString
     @Option(help: ArgumentHelp("Compare this many frames; needed without an end_time.", valueName: "count"))
     var frames: UInt64?
     @OptionGroup var meeting: MeetingOptions
@@ -38,7 +39,7 @@ struct Verify: ParsableCommand {
         simulation.execution.mode = .afap
         simulation.name = "\(simulation.name.prefix(57))-verify"
 
-        let reference = ReferenceRun(folder: getenv("TMPDIR").map { String(cString: $0) } ?? "/tmp")
+        let reference = ReferenceRun(folder: getenv("TMPDIR").map { ByteString(cString: $0) } ?? "/tmp")
         let machines = HostMachines(simulation)
         let first = try session(simulation, lastFrame, reference, machines, console).run()
         try check(first, "first", console)

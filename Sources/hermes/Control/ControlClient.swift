@@ -3,6 +3,7 @@ import Glibc
 import HermesModel
 import HermesNode
 import HermesProtocol
+import HermesSystem
 
 /// Commands to a simulation's `control.sock`, each on a connection of its own.
 struct ControlClient {
@@ -70,7 +71,7 @@ struct ControlClient {
         let path = "\(RunFolder.path(of: name))/control.sock"
         let giveUp = monotonicSeconds() + Self.patienceSeconds
         while true {
-            if let socket = UnixSocket.connect(to: path) { return ControlConnection(socket: socket) }
+            if let socket = UnixSocket.connect(to: ByteString(path)) { return ControlConnection(socket: socket) }
             let isFull = errno == EAGAIN
             guard RunningSimulation.isRunning(name) else { throw RunningSimulation.ended(name) }
             guard monotonicSeconds() < giveUp else {

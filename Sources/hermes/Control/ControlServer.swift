@@ -3,6 +3,7 @@ import Glibc
 import HermesCoordinator
 import HermesModel
 import HermesNode
+import HermesSystem
 import Synchronization
 
 /// Answers `hermes pause`, `step`, `status` and the like at a run's `control.sock`. Lives in the run's service loop.
@@ -64,7 +65,7 @@ final class ControlServer {
 
     /// - Parameter path: of the socket to make.
     init?(path: String, coordinator: Coordinator, lastFrame: UInt64?) {
-        guard let listener = UnixSocket.listen(at: path) else { return nil }
+        guard let listener = UnixSocket.listen(at: ByteString(path)) else { return nil }
         self.listener = listener
         self.coordinator = coordinator
         self.lastFrame = lastFrame

@@ -1,6 +1,7 @@
 import HermesModel
 import HermesNode
 import HermesProtocol
+import HermesSystem
 
 /// What was found on a host: by its node, and from here.
 struct HostCheckup: Sendable {
@@ -11,7 +12,7 @@ struct HostCheckup: Sendable {
     var findings: Result<[Finding], HostTrouble>
 
     /// Asks all at once.
-    static func all(_ hosts: [Host], keyFile: String?) throws -> [HostCheckup] {
+    static func all(_ hosts: [Host], keyFile: ByteString?) throws -> [HostCheckup] {
         if hosts.isEmpty { return [] }
         let calls = try HostCalls(hosts, keyFile: keyFile)
         defer { calls.close() }

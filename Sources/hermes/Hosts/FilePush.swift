@@ -2,6 +2,7 @@ import FoundationEssentials
 import Glibc
 import HermesCoordinator
 import HermesProtocol
+import HermesSystem
 import HermesTransport
 
 /// Brings the files of one host up to those here: asks for hashes, sends what differs.
@@ -19,7 +20,7 @@ struct FilePush: Sendable {
         case failed
     }
     struct Entry: Sendable {
-        var path: String
+        var path: ByteString
         var deed: Deed
         var bytes = 0
         var cause: String?
@@ -43,7 +44,7 @@ struct FilePush: Sendable {
     }
 
     /// What is there at each path, told one by one with its index.
-    private func look(_ paths: [String], _ take: (Int, FoundFiles.Entry) throws -> Void) throws {
+    private func look(_ paths: [ByteString], _ take: (Int, FoundFiles.Entry) throws -> Void) throws {
         for begin in stride(from: 0, to: paths.count, by: AskHashes.mostPaths) {
             let slice = Array(paths[begin..<min(begin + AskHashes.mostPaths, paths.count)])
             let found: FoundFiles = try call.ask("hashes", AskHashes(paths: slice), seconds: Self.answerSeconds)
@@ -77,7 +78,7 @@ struct FilePush: Sendable {
     }
 
     private func bring(_ file: HostFiles.File, _ there: FoundFiles.Entry) throws {
-        let descriptor = open(file.source, O_RDONLY | O_NONBLOCK | O_CLOEXEC)
+        let descriptor = open(file.source.cString, O_RDONLY | O_NONBLOCK | O_CLOEXEC)
         guard descriptor >= 0, let hash = FileHash.of(descriptor: descriptor) else {
             let cause = String(cString: strerror(errno))
             if descriptor >= 0 { close(descriptor) }

@@ -11,7 +11,7 @@ final class HostCalls: Sendable {
     private let control: NodeControl
 
     /// - Throws: `RunFailure` when the key can't be read.
-    init(_ hosts: [Host], keyFile: String?) throws {
+    init(_ hosts: [Host], keyFile: ByteString?) throws {
         self.hosts = hosts
         do {
             context = try MessageContext()

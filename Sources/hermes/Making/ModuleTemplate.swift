@@ -2,13 +2,14 @@ import HermesNode
 import Glibc
 import HermesModel
 import HermesProtocol
+import HermesSystem
 
 /// A folder of files with placeholders, one for each language (Templates/README.md).
 struct ModuleTemplate {
     enum Language: String, CaseIterable { case c, cpp, rust, python, swift }
 
-    private let folder: String
-    private let values: [(placeholder: String, value: String)]
+    private let folder: ByteString
+    private let values: [(placeholder: ByteString, value: ByteString)]
 
     /// A letter, then letters, digits, - and _.
     static func isValidName(_ name: String) -> Bool {
@@ -22,7 +23,7 @@ struct ModuleTemplate {
             throw RunFailure(.resource, cause: "the templates are missing beside this program; install hermes again")
         }
         folder = "\(templates)/\(language.rawValue)"
-        values = installation.developmentPaths
+        values = installation.developmentPaths.map { (ByteString($0.placeholder), $0.value) }
     }
 
     /// Writes the module's folder.
@@ -38,14 +39,16 @@ struct ModuleTemplate {
                     ? "\(target) exists already; choose another name or remove it"
                     : "can't make \(target): \(String(cString: strerror(errno)))")
         }
-        let replacements = [("{{name}}", name), ("{{Type}}", Self.camelCase(name))] + values
+        let word = ByteString(name)
+        let replacements = [("{{name}}", word), ("{{Type}}", ByteString(Self.camelCase(name)))] + values
         return try files(beneath: "").map { file in
-            var made = file.replacing("__name__", with: name)
-            if made.hasSuffix(".template") { made.removeLast(".template".count) }
-            var text = try read("\(folder)/\(file)")
-            for (placeholder, value) in replacements { text = text.replacing(placeholder, with: value) }
-            try write(text, to: "\(target)/\(made)", isExecutable: access("\(folder)/\(file)", X_OK) == 0)
-            return made
+            var made = file.replacing("__name__", with: word)
+            if made.hasSuffix(".template") { made = made.dropLast(".template".utf8.count) }
+            let template = folder.appendingPath(file)
+            var content = try read(template)
+            for (placeholder, value) in replacements { content = content.replacing(placeholder, with: value) }
+            try write(content, to: "\(target)/\(made)", isExecutable: access(template.cString, X_OK) == 0)
+            return made.description
         }.sorted()
     }
 
@@ -58,54 +61,40 @@ struct ModuleTemplate {
         (UInt8(ascii: "a")...UInt8(ascii: "z")).contains(byte | 0x20)
     }
 
-    private func files(beneath path: String) throws -> [String] {
-        guard let opened = opendir("\(folder)/\(path)") else {
-            throw failure("can't read \(folder): \(String(cString: strerror(errno)))")
-        }
-        defer { closedir(opened) }
-        var found: [String] = []
-        while let entry = readdir(opened) {
-            let name = withUnsafePointer(to: &entry.pointee.d_name) {
-                $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
-            }
-            if name == "." || name == ".." { continue }
-            let inner = path.isEmpty ? name : "\(path)/\(name)"
+    private func files(beneath path: ByteString) throws -> [ByteString] {
+        try Folder.entries(of: folder.appendingPath(path)).flatMap { name in
+            let inner = path.appendingPath(name)
             var status = stat()
-            guard lstat("\(folder)/\(inner)", &status) == 0 else { continue }
-            if status.st_mode & S_IFMT == S_IFDIR {
-                found += try files(beneath: inner)
-            } else {
-                found.append(inner)
-            }
+            guard lstat(folder.appendingPath(inner).cString, &status) == 0 else { return [ByteString]() }
+            return status.st_mode & S_IFMT == S_IFDIR ? try files(beneath: inner) : [inner]
         }
-        return found
     }
 
-    private func read(_ path: String) throws -> String {
-        guard let file = fopen(path, "r") else {
+    private func read(_ path: ByteString) throws -> ByteString {
+        guard let file = fopen(path.cString, "r") else {
             throw failure("can't read \(path): \(String(cString: strerror(errno)))")
         }
         defer { fclose(file) }
-        var bytes: [UInt8] = []
+        var content = ByteString.empty
         var room = [UInt8](repeating: 0, count: 1 << 14)
-        while case let count = fread(&room, 1, room.count, file), count > 0 { bytes += room[..<count] }
-        return String(decoding: bytes, as: UTF8.self)
+        while case let count = fread(&room, 1, room.count, file), count > 0 { content.bytes += room[..<count] }
+        return content
     }
 
-    private func write(_ text: String, to path: String, isExecutable: Bool) throws {
-        var made = ""
-        for part in path.split(separator: "/").dropLast() {
-            made += (made.isEmpty && !path.hasPrefix("/") ? "" : "/") + part
-            mkdir(made, 0o777)
+    private func write(_ content: ByteString, to path: ByteString, isExecutable: Bool) throws {
+        var made: ByteString = path.isAbsolutePath ? "/" : ""
+        for part in path.pathComponents.dropLast() {
+            made = made.appendingPath(part)
+            mkdir(made.cString, 0o777)
         }
-        guard let file = fopen(path, "wx") else {
+        guard let file = fopen(path.cString, "wx") else {
             throw failure("can't make \(path): \(String(cString: strerror(errno)))")
         }
-        let isWritten = fputs(text, file) >= 0
+        let isWritten = fwrite(content.bytes, 1, content.count, file) == content.count
         guard fclose(file) == 0, isWritten else {
             throw failure("can't write \(path): \(String(cString: strerror(errno)))")
         }
-        if isExecutable { chmod(path, 0o777 & ~currentUmask()) }
+        if isExecutable { chmod(path.cString, 0o777 & ~currentUmask()) }
     }
 
     private func currentUmask() -> mode_t {

@@ -1,10 +1,11 @@
 import HermesConfiguration
 import HermesModel
+import HermesSystem
 
 enum ConfigurationLoader {
     /// Reads a configuration; warnings are shown.
     /// - Throws: `ConfigurationError`.
-    static func load(_ path: String, _ console: Console) throws -> Simulation {
+    static func load(_ path: ByteString, _ console: Console) throws -> Simulation {
         let (simulation, warnings) = try ConfigurationReader.read(path: path)
         for warning in warnings { console.diagnostic(warning) }
         if simulation.server.enabled {

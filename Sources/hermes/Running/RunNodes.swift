@@ -5,6 +5,7 @@ import HermesModel
 import HermesNode
 import HermesPlan
 import HermesProtocol
+import HermesSystem
 import HermesTiming
 import HermesTransport
 
@@ -18,7 +19,7 @@ struct RunNodes {
     /// How this side meets other hosts.
     struct Meeting: Sendable {
         /// The coordinator's secret key.
-        var keyFile: String?
+        var keyFile: ByteString?
         /// Seconds to wait for nodes that are not there yet.
         var graceSeconds = 10.0
         /// Frames to grant hosts at once; nil: as many as suits.

@@ -14,32 +14,32 @@ struct RunOutputs {
     private static let recordingEndings = ["csv"]
 
     /// - Parameter configuration: the file that the simulation was read from.
-    init(configuration: ByteString?, keyFile: String?, _ simulation: Simulation?) {
+    init(configuration: ByteString?, keyFile: ByteString?, _ simulation: Simulation?) {
         var inputs: [(what: String, path: ByteString)] = []
         if let configuration { inputs.append(("the configuration", configuration)) }
-        if let keyFile { inputs.append(("the key", ByteString(keyFile))) }
+        if let keyFile { inputs.append(("the key", keyFile)) }
         if let simulation {
             // Those of other hosts lie here, too, where they are pushed from.
-            let base = ByteString(simulation.baseDirectory)
+            let base = simulation.baseDirectory
             for module in simulation.modules {
                 let named =
                     [("program", module.program), ("configuration", module.configuration)]
                     + module.files.map { ("file", $0) }
-                for case (let what, let path?) in named as [(String, String?)] {
-                    inputs.append(("module \(module.name)'s \(what)", base.appendingPath(ByteString(path))))
+                for case (let what, let path?) in named as [(String, ByteString?)] {
+                    inputs.append(("module \(module.name)'s \(what)", base.appendingPath(path)))
                 }
             }
         }
         files = OutputFiles(inputs: inputs)
     }
 
-    func open(_ path: String, for option: String) throws -> OutputFile {
-        try Self.orFail { () throws(OutputError) in try files.open(ByteString(path), for: option) }
+    func open(_ path: ByteString, for option: String) throws -> OutputFile {
+        try Self.orFail { () throws(OutputError) in try files.open(path, for: option) }
     }
 
-    func openRecording(_ path: String) throws -> OutputFile {
+    func openRecording(_ path: ByteString) throws -> OutputFile {
         try Self.orFail { () throws(OutputError) in
-            try files.open(ByteString(path), for: "--record", endings: Self.recordingEndings)
+            try files.open(path, for: "--record", endings: Self.recordingEndings)
         }
     }
 
