@@ -70,13 +70,15 @@ int hermes_view_open(hermes_view *view, const char *name) {
     if (code == ENOENT) return hermes_error(code, "no simulation runs here with the segment %s", path);
     return hermes_error(code, "the segment %s can't be opened: %s", path, hermes_reason(code));
   }
-  struct stat status;
+  struct stat status = {.st_size = -1};
+  int made = 1; /* its owner writes the header last of all */
   if (fstat(view->descriptor, &status) == 0 && status.st_size >= (off_t)sizeof(hermes_header)) {
     view->size = (size_t)status.st_size;
     void *base = mmap(NULL, view->size, PROT_READ | PROT_WRITE, MAP_SHARED, view->descriptor, 0);
     if (base != MAP_FAILED) {
       view->base = base;
-      if (hermes_view_locate(view) == 0) return 0;
+      made = ((const hermes_header *)base)->magic != 0;
+      if (made && hermes_view_locate(view) == 0) return 0;
     } else {
       int code = errno;
       hermes_view_close(view);
@@ -84,6 +86,8 @@ int hermes_view_open(hermes_view *view, const char *name) {
     }
   }
   hermes_view_close(view);
+  if (!made || status.st_size == 0)
+    return hermes_error(EAGAIN, "the simulation with the segment %s is still staging; try again in a moment", path);
   return hermes_error(EINVAL, "%s is not a segment of version %u.%u; build this module with the libhermes of the Hermes that runs it",
                       path, HERMES_SEGMENT_VERSION, HERMES_EXTENSION_VERSION);
 }

@@ -1,6 +1,7 @@
 import CHermes
 import Glibc
 import HermesPlan
+import Synchronization
 
 /// Fills the memory of a new segment from its plan.
 struct SegmentWriter {
@@ -19,10 +20,13 @@ struct SegmentWriter {
         writeModules(share)
         writeDeliveries(plan.deliveries + share.gathers)
         at(0, hermes_header.self).pointee = hermes_header(
-            magic: HERMES_SEGMENT_MAGIC, version: UInt32(HERMES_SEGMENT_VERSION), frame: 0, time: 0,
+            magic: 0, version: UInt32(HERMES_SEGMENT_VERSION), frame: 0, time: 0,
             signal_count: UInt32(plan.registry.signals.count), extension_version: UInt32(HERMES_EXTENSION_VERSION),
             total_size: UInt64(layout.total), control_offset: UInt64(layout.control), data_offset: UInt64(layout.data),
             reserved: 0)
+        // Whoever looks meanwhile sees no segment of another version, but none yet.
+        atomicMemoryFence(ordering: .releasing)
+        at(0, hermes_header.self).pointee.magic = HERMES_SEGMENT_MAGIC
     }
 
     private func at<T>(_ offset: Int, _: T.Type) -> UnsafeMutablePointer<T> {

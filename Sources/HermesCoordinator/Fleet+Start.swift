@@ -31,6 +31,8 @@ extension Fleet {
             onUnasked: { [weak self] in self?.hear($1, from: $0 + 1) },
             onLost: { [weak self] in self?.lose($0 + 1, "lost its node", isNode: true) })
         self.control = control
+        // It may have come before there was anything to give up.
+        if isAbandoned.load(ordering: .relaxed) { control.abandon() }
         let limit = deadline(after: settings.graceSeconds)
         let hellos = try nodes.indices.map { try control.ask($0, "hello", Hello(version: hermesVersion)) }
         let asked = ThisMachineClock.now
@@ -187,6 +189,7 @@ extension Fleet {
                     environment: module.environment.flatMap { [$0.name, $0.value] },
                     workingDirectory: module.workingDirectory, configuration: module.configuration,
                     stepTimeoutSeconds: module.stepTimeoutSeconds ?? simulation.execution.stepTimeoutSeconds,
+                    startTimeoutSeconds: module.startTimeoutSeconds,
                     onError: (module.onError ?? simulation.execution.onModuleError).rawValue)
             }
             let launch = LaunchModules(

@@ -52,12 +52,14 @@ extension Fleet {
         longestStepSeconds == 0 ? 0 : max(longestStepSeconds, 60) * Double(simulation.execution.schedule.count + 1)
     }
 
-    /// How long a step may take on any host; 0 for ever.
+    /// How long a step or a part of a start may take on any host; 0 for ever.
     var longestStepSeconds: Double {
         let all = simulation.modules.map { module in
             let timeout = module.stepTimeoutSeconds ?? simulation.execution.stepTimeoutSeconds
+            let start = module.startSeconds(stepSeconds: timeout)
+            if timeout == 0 || start == 0 { return 0.0 }
             let isRestarted = (module.onError ?? simulation.execution.onModuleError) == .restart
-            return timeout == 0 ? 0 : timeout + (isRestarted ? Self.restartSeconds : 0)
+            return max(isRestarted ? timeout + max(Self.restartSeconds, 2 * start) : timeout, start)
         }
         return all.contains(0) ? 0 : all.max() ?? 0
     }

@@ -77,6 +77,11 @@ public struct Module: Sendable {
     public var host: String?
     /// Steps per simulated second; nil: the base rate.
     public var rateHz: Double?
+    /// Seconds that each part of its start may take: to announce its signals, `init`, `stage`; also `reset` and `load`. 0
+    /// waits for ever; nil: `ordinaryStartSeconds`, or for ever where steps may take for ever.
+    public var startTimeoutSeconds: Double?
+    /// Interpreters and tables take their time to load.
+    public static let ordinaryStartSeconds = 30.0
     /// Seconds; 0 waits for ever; nil: the execution's.
     public var stepTimeoutSeconds: Double?
     /// Nil: the execution's.
@@ -95,7 +100,8 @@ public struct Module: Sendable {
         name: String, kind: Kind, program: ByteString, arguments: [String] = [],
         environment: [(name: String, value: String)] = [], workingDirectory: ByteString? = nil,
         configuration: ByteString? = nil, files: [ByteString] = [], host: String? = nil, rateHz: Double? = nil,
-        stepTimeoutSeconds: Double? = nil, onError: ErrorPolicy? = nil, cpus: CPUList? = nil,
+        startTimeoutSeconds: Double? = nil, stepTimeoutSeconds: Double? = nil, onError: ErrorPolicy? = nil,
+        cpus: CPUList? = nil,
         signals: [SignalSettings] = [],
         location: SourceLocation, rateLocation: SourceLocation? = nil, onErrorLocation: SourceLocation? = nil
     ) {
@@ -109,6 +115,7 @@ public struct Module: Sendable {
         self.files = files
         self.host = host
         self.rateHz = rateHz
+        self.startTimeoutSeconds = startTimeoutSeconds
         self.stepTimeoutSeconds = stepTimeoutSeconds
         self.onError = onError
         self.cpus = cpus
@@ -116,6 +123,14 @@ public struct Module: Sendable {
         self.location = location
         self.rateLocation = rateLocation
         self.onErrorLocation = onErrorLocation
+    }
+}
+
+extension Module {
+    /// How long each part of its start may take, 0 for ever, where a step may take `stepSeconds`.
+    public func startSeconds(stepSeconds: Double) -> Double {
+        // Who lets steps take for ever has a debugger in mind.
+        startTimeoutSeconds ?? ((stepTimeoutSeconds ?? stepSeconds) == 0 ? 0 : Self.ordinaryStartSeconds)
     }
 }
 

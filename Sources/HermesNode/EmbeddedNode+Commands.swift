@@ -11,7 +11,7 @@ extension EmbeddedNode {
         let isReady = segment?.isReady(module: index) == true
         guard
             let sequence = processes[index]!.send(
-                type, head: head, body: body, until: deadline(after: Self.startSeconds))
+                type, head: head, body: body, until: deadline(after: startSeconds(index)))
         else { throw failure(.protocolError, index, "does not read its command FIFO") }
         if isReady { segment!.announceCommand(toModule: index) }
         return sequence
@@ -31,8 +31,7 @@ extension EmbeddedNode {
         _ index: Int, doing what: String, frame: UInt64? = nil, _ body: (inout ProcessRecord) -> Result?
     ) throws -> Result {
         let record = Int(processes[index]!.id)
-        let waitsForEver =
-            (simulation.modules[index].stepTimeoutSeconds ?? simulation.execution.stepTimeoutSeconds) == 0
+        let limit = startSeconds(index)
         func look(_ records: inout [ProcessRecord]) -> Awaited<Result>? {
             if isAbandoned { return .lost }
             if let result = body(&records[record]) { return .result(result) }
@@ -40,11 +39,12 @@ extension EmbeddedNode {
             let seen = records[record]
             return seen.exitStatus != nil || seen.launchError != nil || seen.rubbish != nil ? .lost : nil
         }
-        var outcome = supervisor!.records.wait(until: deadline(after: Self.startSeconds / 2), for: look)
+        // Also one that may take for ever is told of, once.
+        let half = (limit == 0 ? Module.ordinaryStartSeconds : limit) / 2
+        var outcome = supervisor!.records.wait(until: deadline(after: half), for: look)
         if outcome == nil {
             reporter.warning("waiting for host \(hostName), module \(simulation.modules[index].name) to \(what)")
-            let rest = waitsForEver ? 0 : Self.startSeconds / 2
-            outcome = supervisor!.records.wait(until: deadline(after: rest), for: look)
+            outcome = supervisor!.records.wait(until: deadline(after: limit == 0 ? 0 : half), for: look)
         }
         switch outcome {
         case .result(let result): return result
@@ -52,7 +52,7 @@ extension EmbeddedNode {
         case .elsewhere: throw lossFailure(frame: frame ?? segment!.frame)
         case nil:
             throw failure(
-                .timeout, index, "did not \(what) within \(SignalValue.text(Self.startSeconds)) s", frame: frame)
+                .timeout, index, "did not \(what) within \(SignalValue.text(limit)) s\(Self.startCure)", frame: frame)
         }
     }
 }

@@ -73,18 +73,31 @@ extension EmbeddedNode {
         lifecycles.with { _ = $0[index].handle(.fail) }
         let seen = record(index) { $0 }
         if let rubbish = seen.rubbish { return failure(.protocolError, index, rubbish, frame: frame) }
-        if let code = seen.launchError {
-            return failure(
-                .launch, index,
-                "can't be started: \(simulation.modules[index].program): \(SystemError.startReason(code))")
-        }
+        if let code = seen.launchError { return failure(.launch, index, startWords(index, code), frame: frame) }
         let status = seen.exitStatus ?? 0
         let number = keeper_status_signal(status)
         if number != 0 {
             return failure(.signal, index, "ended by \(signalWords(number))", frame: frame)
         }
         let before = seen.announcement == nil && !seen.isFree ? " before it announced its signals" : ""
-        return failure(.exit, index, "exited with code \(keeper_status_code(status))\(before)", frame: frame)
+        return failure(
+            .exit, index, "exited with code \(keeper_status_code(status))\(before)\(hint(index, status))", frame: frame)
+    }
+
+    /// Why a process could not be started.
+    private func startWords(_ index: Int, _ code: Int32) -> String {
+        guard let launch = try? launchOf(processes[index]!, index), let path = launch.arguments.first else {
+            return "can't be started: \(simulation.modules[index].program): \(SystemError.startReason(code))"
+        }
+        let reason = ProgramFile(path).reason(code, directory: launch.directory)
+        return "can't be started: \(path): \(reason)"
+    }
+
+    /// What a script's own words about a missing command don't tell.
+    private func hint(_ index: Int, _ status: Int32) -> String {
+        let program = simulation.modules[index].program
+        guard [126, 127].contains(keeper_status_code(status)), ProgramFile(program).hasCarriageReturn else { return "" }
+        return "; its first line ends in CR LF, as editors on Windows write it: sed -i 's/\\r$//' \(program)"
     }
 
     func abandoned(_ frame: UInt64?) -> RunFailure {
@@ -93,7 +106,7 @@ extension EmbeddedNode {
 
     func callFailure(_ index: Int, _ call: String, _ status: Int32, _ reason: String) -> RunFailure {
         lifecycles.with { _ = $0[index].handle(.fail) }
-        return failure(.status, index, "\(call) returned \(status)\(reason.isEmpty ? "" : ": \(reason)")")
+        return failure(.status, index, "\(call) returned \(status)\(Self.because(reason, call))")
     }
 
     func timeoutFailure(_ index: Int, _ seconds: Double, frame: UInt64) -> RunFailure {
@@ -103,7 +116,13 @@ extension EmbeddedNode {
     func statusFailure(_ index: Int, _ status: Int32, _ reason: String, frame: UInt64) -> RunFailure {
         lifecycles.with { _ = $0[index].handle(.fail) }
         return failure(
-            .status, index, "step returned \(status)\(reason.isEmpty ? "" : ": \(reason)")", frame: frame)
+            .status, index, "step returned \(status)\(Self.because(reason, "step"))", frame: frame)
+    }
+
+    /// What the module said of its status; one that says nothing may have none: a C function that ends without `return`.
+    private static func because(_ reason: String, _ call: String) -> String {
+        reason.isEmpty
+            ? " and gave no reason; if it did not mean to fail, let \(call) end with `return 0`" : ": \(reason)"
     }
 
     func failure(_ code: RunFailure.Code, _ index: Int, _ cause: String, frame: UInt64? = nil) -> RunFailure {

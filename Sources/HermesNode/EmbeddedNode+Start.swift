@@ -118,7 +118,8 @@ extension EmbeddedNode {
             let reporter = reporter
             // Every phase of another host may take as long as the slowest step; by then that host has said so itself.
             let patience =
-                longestStepSeconds == 0 ? 0 : max(longestStepSeconds, Self.startSeconds) * Double(plan.phases.count + 1)
+                longestStepSeconds == 0
+                ? 0 : max(longestStepSeconds, Module.ordinaryStartSeconds) * Double(plan.phases.count + 1)
             return SignalMirror(
                 link, share, segment, times, spinLength: spinLength, patienceSeconds: patience
             ) { peer, frame in

@@ -35,9 +35,6 @@ public final class EmbeddedNode: LinkedNode {
         }
     }
 
-    /// Seconds a module has to announce, to initialise and to stage: interpreters and tables take their time to load.
-    static let startSeconds = 30.0
-
     let simulation: Simulation
     /// What people call this host.
     let hostName: String
@@ -112,22 +109,31 @@ public final class EmbeddedNode: LinkedNode {
         let modules = simulation.modules
         let hostName = hostName
         inprocWatch = InprocWatch(
-            timeoutSeconds: modules.map { $0.stepTimeoutSeconds ?? simulation.execution.stepTimeoutSeconds },
+            timeouts: modules.map { module in
+                let step = module.stepTimeoutSeconds ?? simulation.execution.stepTimeoutSeconds
+                return (start: module.startSeconds(stepSeconds: step), step: step)
+            },
             onHalf: {
                 reporter.warning("waiting for host \(hostName), module \(modules[$0].name), inside this process")
             },
-            onStuck: { index, seconds in
+            onStuck: { index, seconds, isStart in
                 reporter.stuck(
                     RunFailure(
                         .timeout, module: modules[index].name, host: hostName,
-                        cause:
-                            "did not return within \(SignalValue.text(seconds)) s; it runs inside this process, which ends"
-                    ))
+                        cause: "did not return within \(SignalValue.text(seconds)) s"
+                            + (isStart ? Self.startCure : "") + "; it runs inside this process, which ends"))
             })
         folder.register(with: &self.processKeeper)
     }
 
     deinit { keeper_close(&processKeeper) }
+
+    static let startCure = "; where it needs longer to start, give the module a longer `start_timeout_s`"
+
+    /// Seconds that each part of a module's start may take; 0 for ever.
+    func startSeconds(_ index: Int) -> Double {
+        simulation.modules[index].startSeconds(stepSeconds: simulation.execution.stepTimeoutSeconds)
+    }
 
     /// Writes the failure, lets a recording's thread write what it holds, and ends the process with exit code 2.
     @Sendable public static func endProcess(_ failure: RunFailure) {

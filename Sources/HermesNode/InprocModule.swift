@@ -2,6 +2,7 @@ import CHermes
 import Glibc
 import HermesModel
 import HermesProtocol
+import HermesSystem
 
 /// A module inside the node: the same C functions as in a process of its own, called straight.
 final class InprocModule {
@@ -16,11 +17,14 @@ final class InprocModule {
         self.module = module
         self.index = index
         self.watch = watch
-        watch.enter(index, 0)
+        watch.enterStart(index, 0)
         defer { watch.leave() }
         func failed(_ cause: String) -> RunFailure { RunFailure(.launch, module: module.name, cause: cause) }
         guard let library = hermes_inproc_open(module.program.cString) else {
-            throw failed("can't be loaded: \(String(cString: hermes_last_error()))")
+            let words = String(cString: hermes_last_error()), program = module.program
+            throw failed(
+                "can't be loaded: \(words)"
+                    + (ProgramFile.isOnNoexec(program) ? "; \(ProgramFile.noexecWords(program))" : ""))
         }
         guard let create = dlsym(library, "hermes_module_create"), let destroy = dlsym(library, "hermes_module_destroy")
         else {
@@ -47,14 +51,21 @@ final class InprocModule {
     func bind(_ view: UnsafeMutablePointer<hermes_view>, index: Int) -> Int32 {
         hermes_context_bind(context, view, UInt32(index))
     }
-    func initialise() -> Int32 { watched { hermes_context_init(context) } }
-    func stage() -> Int32 { watched { hermes_context_stage(context) } }
+    func initialise() -> Int32 { watchedStart { hermes_context_init(context) } }
+    func stage() -> Int32 { watchedStart { hermes_context_stage(context) } }
     func step() -> Int32 { watched { hermes_context_step(context) } }
-    func reset() -> Int32 { watched { hermes_context_reset(context) } }
+    func reset() -> Int32 { watchedStart { hermes_context_reset(context) } }
     func terminate() {
         _ = watched { () -> Int32 in
             hermes_context_terminate(context); return 0
         }
+    }
+
+    private func watchedStart(_ call: () -> Int32) -> Int32 {
+        calls += 1
+        watch.enterStart(index, calls)
+        defer { watch.leave() }
+        return call()
     }
 
     @inline(__always) private func watched(_ call: () -> Int32) -> Int32 {

@@ -9,23 +9,28 @@ final class InprocWatch: Sendable {
     /// Which module is being called, and the how manieth call it is; 0 between calls. One store before and one after.
     private let call = Atomic<UInt64>(0)
     private let isOver = Atomic<Bool>(false)
-    private let timeouts: [Double]
+    private let timeouts: [(start: Double, step: Double)]
     private let onHalf: @Sendable (_ module: Int) -> Void
-    private let onStuck: @Sendable (_ module: Int, _ seconds: Double) -> Void
+    private let onStuck: @Sendable (_ module: Int, _ seconds: Double, _ isStart: Bool) -> Void
 
-    /// - Parameter timeoutSeconds: by module index; 0 for ever.
+    /// - Parameter timeouts: seconds by module index; 0 for ever.
     init(
-        timeoutSeconds: [Double], onHalf: @escaping @Sendable (Int) -> Void,
-        onStuck: @escaping @Sendable (Int, Double) -> Void
+        timeouts: [(start: Double, step: Double)], onHalf: @escaping @Sendable (Int) -> Void,
+        onStuck: @escaping @Sendable (Int, Double, Bool) -> Void
     ) {
-        timeouts = timeoutSeconds
+        self.timeouts = timeouts
         self.onHalf = onHalf
         self.onStuck = onStuck
     }
 
     @inline(__always) func enter(_ module: Int, _ count: UInt64) {
-        call.store(count << 20 | UInt64(module + 1), ordering: .relaxed)
+        call.store(count << 21 | UInt64(module + 1), ordering: .relaxed)
     }
+    /// The same for a call that is part of a start.
+    func enterStart(_ module: Int, _ count: UInt64) {
+        call.store(count << 21 | Self.isStart | UInt64(module + 1), ordering: .relaxed)
+    }
+    private static let isStart: UInt64 = 1 << 20
     @inline(__always) func leave() { call.store(0, ordering: .relaxed) }
 
     /// The module being called at this moment.
@@ -50,9 +55,10 @@ final class InprocWatch: Sendable {
                 hasWarned = false
                 continue
             }
-            let module = Int(now & 0xFFFFF) - 1, limit = timeouts[module]
+            let module = Int(now & 0xFFFFF) - 1, isStart = now & Self.isStart != 0
+            let limit = isStart ? timeouts[module].start : timeouts[module].step
             let waited = Double(monotonicNow() - since) / 1e9
-            if limit > 0 && waited >= limit { return onStuck(module, limit) }
+            if limit > 0 && waited >= limit { return onStuck(module, limit, isStart) }
             if limit > 0 && waited >= limit / 2 && !hasWarned {
                 hasWarned = true
                 onHalf(module)

@@ -56,7 +56,8 @@ enum LaunchOrder {
                     arguments: item.arguments, environment: environment,
                     workingDirectory: try item.workingDirectory.map { try root.resolve($0, of: item.name) },
                     configuration: try item.configuration.map { try root.resolve($0, of: item.name) },
-                    stepTimeoutSeconds: item.stepTimeoutSeconds, onError: onError, location: nowhere))
+                    startTimeoutSeconds: item.startTimeoutSeconds, stepTimeoutSeconds: item.stepTimeoutSeconds,
+                    onError: onError, location: nowhere))
         }
         return simulation
     }

@@ -15,6 +15,7 @@ public final class ModuleRoot: Sendable {
         self.path = ByteString(cString: real)
         descriptor = open(self.path.cString, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
         guard descriptor >= 0 else { throw Self.failure("the module root \(path)") }
+        try Self.checkBeneath(descriptor)
         var status = stat()
         guard fstat(descriptor, &status) == 0, status.st_mode & 0o022 == 0 else {
             throw RunFailure(
@@ -28,10 +29,32 @@ public final class ModuleRoot: Sendable {
         }
     }
 
+    /// Without the call that opens only what lies beneath the root no module could be started: said now, not at a run.
+    private static func checkBeneath(_ descriptor: Int32) throws {
+        let file = keeper_open_beneath(descriptor, ".", keeper_o_path)
+        if file >= 0 {
+            close(file)
+            return
+        }
+        let cause =
+            switch errno {
+            case ENOSYS:
+                "this machine has no openat2, by which a node starts only what lies beneath its module root: it needs Linux "
+                    + "5.6, and a sandbox that knows the call (in a container: a newer runtime and libseccomp)"
+            case EPERM, EACCES:
+                "a sandbox refuses openat2, by which a node starts only what lies beneath its module root; allow it in the "
+                    + "seccomp profile (in a container: a newer runtime and libseccomp do, or --security-opt seccomp=...)"
+            default:
+                "openat2, by which a node starts only what lies beneath its module root, fails here: "
+                    + SystemError.reason(errno)
+            }
+        throw RunFailure(.resource, cause: cause)
+    }
+
     deinit { if descriptor >= 0 { close(descriptor) } }
 
     private static func failure(_ what: String) -> RunFailure {
-        RunFailure(.resource, cause: "\(what) can't be opened: \(String(cString: strerror(errno)))")
+        RunFailure(.resource, cause: "\(what) can't be opened: \(SystemError.reason(errno))")
     }
 
     /// The real path of what `relative` names beneath the root.
@@ -45,7 +68,7 @@ public final class ModuleRoot: Sendable {
                 ? "'\(relative)' leads out of the module root; a node starts only what lies beneath it"
                 : code == ENOENT
                     ? "there is no '\(relative)' beneath the module root; `hermes push CONFIG` copies it there"
-                    : "'\(relative)' beneath the module root: \(String(cString: strerror(code)))"
+                    : "'\(relative)' beneath the module root: \(SystemError.reason(code))"
             throw RunFailure(.launch, module: module, cause: cause)
         }
         defer { close(file) }

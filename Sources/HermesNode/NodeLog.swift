@@ -15,6 +15,8 @@ public struct NodeLog: Sendable {
     public func note(_ text: String) { if level != .quiet { write(text) } }
     public func detail(_ text: @autoclosure () -> String) { if level == .verbose { write(text()) } }
     public func warning(_ text: String) { write("warning: \(text)") }
+    /// It ends the program.
+    public func error(_ text: String) { write("error: \(text)") }
 
     private func write(_ text: String) {
         Self.dropped.withLock { dropped in

@@ -28,11 +28,19 @@ final class RunBase {
     deinit { if descriptor >= 0 { close(descriptor) } }
 
     private static func failure(_ what: String) -> RunFailure {
-        RunFailure(.resource, cause: "\(what): \(String(cString: strerror(errno)))")
+        RunFailure(.resource, cause: "\(what): \(SystemError.reason(errno))")
     }
 
     private static func notPrivate(_ path: String) -> RunFailure {
-        RunFailure(.resource, cause: "\(path) is not a private folder of this user; remove it")
+        var status = stat()
+        if lstat(path, &status) == 0, status.st_uid != getuid() {
+            return RunFailure(
+                .resource,
+                cause:
+                    "\(path), where runs of this user are kept, belongs to user \(UserName.of(status.st_uid)); only that "
+                    + "user or root can remove it: sudo rm -r \(path)")
+        }
+        return RunFailure(.resource, cause: "\(path) is not a private folder of this user; remove it")
     }
 
     /// Names of runs; what has another kind of name is none.

@@ -25,6 +25,13 @@ public final class RunFolder {
         self.name = name
         path = Self.path(of: name)
         Self.sweep()
+        if let owner = Self.otherOwner(of: name) {
+            throw RunFailure(
+                .refused,
+                cause: "user \(UserName.of(owner)) has a simulation named '\(name)' on "
+                    + (host.map { "host \($0)" } ?? "this machine")
+                    + ", whose users share names; start this one under another --name")
+        }
         let giveUp = deadline(after: Self.clearingSeconds)
         while true {
             if let lock = try Self.take(name) {
@@ -44,6 +51,13 @@ public final class RunFolder {
             }
             usleep(20_000)
         }
+    }
+
+    /// The other user whose segment has a simulation's name: names of segments are the machine's, run folders each user's.
+    public static func otherOwner(of name: String) -> uid_t? {
+        var status = stat()
+        guard lstat("/dev/shm" + segmentName(of: name), &status) == 0, status.st_uid != getuid() else { return nil }
+        return status.st_uid
     }
 
     /// The folder's lock, nil when somebody else has it.

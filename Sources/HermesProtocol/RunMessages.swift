@@ -62,13 +62,15 @@ public struct LaunchModules: Codable, Sendable {
         public var configuration: ByteString?
         /// Seconds; 0 for ever.
         public var stepTimeoutSeconds: Double
+        /// Seconds that each part of its start may take; 0 for ever, 30 if not said.
+        public var startTimeoutSeconds: Double?
         /// What its failure does: stop, hold or restart; stop if not said.
         public var onError: String?
 
         public init(
             name: String, kind: String, program: ByteString, arguments: [String], environment: [String],
             workingDirectory: ByteString?, configuration: ByteString?, stepTimeoutSeconds: Double,
-            onError: String?
+            startTimeoutSeconds: Double? = nil, onError: String?
         ) {
             self.name = name
             self.kind = kind
@@ -78,6 +80,7 @@ public struct LaunchModules: Codable, Sendable {
             self.workingDirectory = workingDirectory
             self.configuration = configuration
             self.stepTimeoutSeconds = stepTimeoutSeconds
+            self.startTimeoutSeconds = startTimeoutSeconds
             self.onError = onError
         }
     }

@@ -97,7 +97,7 @@ struct HermesNodeCommand: ParsableCommand {
             agent.serve(signals: try receiveSignals())
             if let path = address.path { unlink(path.cString) }
         } catch {
-            log.warning("\(error)")
+            log.error("\(error)")
             throw ExitCode(2)
         }
     }

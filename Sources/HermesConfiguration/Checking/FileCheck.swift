@@ -65,11 +65,15 @@ struct FileCheck {
         where access(full.cString, wanted == .directory ? X_OK : R_OK) != 0
             && !(mustRun && access(full.cString, X_OK) == 0):
             findings.error(path.mark, "\(subject) cannot be read: \(errorText(errno))")
-        case _ where mustRun && access(full.cString, X_OK) != 0:
+        case _ where mustRun && access(full.cString, X_OK) != 0 && !ProgramFile.isOnNoexec(full):
             let remedy =
                 key == "script"
                 ? "begin it with a `#!` line and make it executable with `chmod +x`" : "make it so with `chmod +x`"
             findings.error(path.mark, "\(subject) is not executable; \(remedy)")
+        case _ where mustRun:
+            if let fault = ProgramFile(full).fault {
+                findings.error(path.mark, "\(subject) can't be started: \(fault)")
+            }
         default: break
         }
     }

@@ -37,6 +37,7 @@ struct ModuleDraft {
     var files: [Located<String>] = []
     var host: Located<String>?
     var rateHz: Located<Double>?
+    var startTimeoutSeconds: Double?
     var stepTimeoutSeconds: Double?
     var onError: Located<ErrorPolicy>?
     var cpus: Located<[Int]>?

@@ -11,7 +11,7 @@ struct KeySet {
         owner: "a module",
         keys: [
             "type", "executable", "script", "args", "env", "working_dir", "config", "files", "host", "rate_hz",
-            "step_timeout_s", "on_module_error", "cpus", "signals",
+            "start_timeout_s", "step_timeout_s", "on_module_error", "cpus", "signals",
         ])
     static let signal = KeySet(owner: "a signal", keys: ["name", "type", "unit", "writable", "published"])
     static let wire = KeySet(owner: "a wire", keys: ["src", "dst", "gain", "offset"])

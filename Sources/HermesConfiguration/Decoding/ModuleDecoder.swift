@@ -20,6 +20,7 @@ struct ModuleDecoder {
         draft.files = files(fields)
         draft.host = fields.text("host")
         draft.rateHz = fields.number("rate_hz", .positive)
+        draft.startTimeoutSeconds = fields.number("start_timeout_s", .notNegative)?.value
         draft.stepTimeoutSeconds = fields.number("step_timeout_s", .notNegative)?.value
         draft.onError = fields.choice("on_module_error", among: ErrorPolicy.allCases)
         draft.cpus = fields.cpus("cpus")

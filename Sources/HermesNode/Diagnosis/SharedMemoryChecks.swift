@@ -1,5 +1,6 @@
 import Glibc
 import HermesProtocol
+import HermesSystem
 
 /// Room for segments.
 enum SharedMemoryChecks {
@@ -31,6 +32,9 @@ enum SharedMemoryChecks {
         let isPrivate = status.st_mode & S_IFMT == S_IFDIR && status.st_uid == getuid() && status.st_mode & 0o077 == 0
         return isPrivate
             ? .fine("run folders", path)
-            : .broken("run folders", "\(path) is not a private folder of this user", cure: "remove it")
+            : status.st_uid == getuid()
+                ? .broken("run folders", "\(path) is not a private folder of this user", cure: "remove it")
+                : .broken(
+                    "run folders", "\(path) belongs to user \(UserName.of(status.st_uid))", cure: "sudo rm -r \(path)")
     }
 }

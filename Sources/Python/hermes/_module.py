@@ -238,7 +238,12 @@ class _Adapter:
     def check(self, name: str, status: Any) -> int:
         """The status a method returned, as the C function's result."""
         if isinstance(status, int) and not isinstance(status, bool):
-            return status
+            if status != 0 and -(2**31) <= status < 2**31:
+                reason = f"{name}() returned {status}; if it did not mean to fail, let it return None or 0"
+                self.library.hermes_fail(b"%s", ctypes.c_char_p(reason.encode()))
+                return status
+            if status == 0:
+                return 0
         raise TypeError(f"{name}() returned {status!r}; return None, or an int: 0 for success")
 
     def failed(self) -> int:

@@ -2,6 +2,7 @@ import Glibc
 import HermesModel
 import HermesNode
 import HermesProtocol
+import HermesSystem
 
 /// Which simulation a command means.
 enum RunningSimulation {
@@ -11,6 +12,12 @@ enum RunningSimulation {
         let running = RunFolder.running()
         if let name {
             if running.contains(name) { return name }
+            if let owner = RunFolder.otherOwner(of: name) {
+                let account = UserName.name(of: owner) ?? "#\(owner)"
+                throw failure(
+                    "the simulation '\(name)' belongs to user \(UserName.of(owner)), who alone reaches it: sudo -u "
+                        + "\(account) hermes ...")
+            }
             let list = running.isEmpty ? "none does" : "these do: " + running.joined(separator: ", ")
             throw failure("no simulation named '\(name)' runs here; \(list)")
         }
