@@ -28,7 +28,10 @@ extension Fleet {
             if let module = line.module {
                 settings.moduleLine(directory.name(host), module, line.text)
             } else {
-                settings.warning(line.text)
+                // A host speaks as itself: "error: ..." of its own would look like ours.
+                let name = directory.name(host)
+                let namesIt = line.text.hasPrefix("host \(name)") || line.text.hasPrefix("waiting for host \(name)")
+                settings.warning(namesIt ? line.text : "host \(name): \(line.text)")
             }
         case "gone":
             guard let gone = message.body(GoneRun.self), gone.run == run else { return }

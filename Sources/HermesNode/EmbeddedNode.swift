@@ -137,7 +137,7 @@ public final class EmbeddedNode: LinkedNode {
 
     /// Writes the failure, lets a recording's thread write what it holds, and ends the process with exit code 2.
     @Sendable public static func endProcess(_ failure: RunFailure) {
-        let line = "hermes: error: \(failure)\n"
+        let line = PrintableText.line("hermes: error: \(failure)") + "\n"
         _ = line.withCString { Glibc.write(2, $0, strlen($0)) }
         usleep(400_000)
         _exit(2)

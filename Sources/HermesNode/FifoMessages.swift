@@ -102,7 +102,7 @@ enum AnnouncementDecoder {
                 let summary = reader.text(Int(summaryLength))
             else { throw FifoError(cause: "announced a text that is not UTF-8") }
             guard !name.isEmpty else { throw FifoError(cause: "announced a signal without a name") }
-            guard !name.unicodeScalars.contains(where: { $0.value < 32 || $0.value == 127 }) else {
+            guard !name.unicodeScalars.contains(where: { $0.value < 32 || 127...159 ~= $0.value }) else {
                 throw FifoError(cause: "announced a signal with a control character in its name")
             }
             guard names.insert(name).inserted else {

@@ -3,9 +3,6 @@ import HermesProtocol
 
 /// What a coordinator wants started on a host, checked against what the host allows.
 enum LaunchOrder {
-    /// Names of variables that change what a program is, not what it does.
-    private static let refusedPrefixes = ["LD_", "PYTHON", "HERMES_"]
-
     /// What is asked of threads, one wish for each module.
     static func realtime(_ wanted: LaunchModules) throws -> RealtimeOrder? {
         guard let order = wanted.realtime else { return nil }
@@ -21,7 +18,8 @@ enum LaunchOrder {
 
     /// - Throws: `RunFailure` naming the module and what is not allowed or not there.
     static func simulation(
-        _ wanted: LaunchModules, named name: String, root: ModuleRoot, allowsInproc: Bool
+        _ wanted: LaunchModules, named name: String, root: ModuleRoot, allowsInproc: Bool,
+        variables: ConfiguredVariables
     ) throws -> Simulation {
         var simulation = Simulation(name: name, baseDirectory: root.path)
         if let limit = wanted.restartLimit { simulation.execution.restartLimit = limit }
@@ -45,10 +43,8 @@ enum LaunchOrder {
             let environment = stride(from: 0, to: item.environment.count, by: 2).map {
                 (name: item.environment[$0], value: item.environment[$0 + 1])
             }
-            if let bad = environment.first(where: { entry in refusedPrefixes.contains { entry.name.hasPrefix($0) } }) {
-                throw RunFailure(
-                    .refused, module: item.name,
-                    cause: "a node takes no \(bad.name) from a configuration; set it for hermes-node itself")
+            if let refusal = environment.lazy.compactMap({ variables.refusal($0.name, $0.value) }).first {
+                throw RunFailure(.refused, module: item.name, cause: refusal)
             }
             simulation.modules.append(
                 Module(

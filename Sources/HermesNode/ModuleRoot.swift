@@ -16,17 +16,7 @@ public final class ModuleRoot: Sendable {
         descriptor = open(self.path.cString, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
         guard descriptor >= 0 else { throw Self.failure("the module root \(path)") }
         try Self.checkBeneath(descriptor)
-        var status = stat()
-        guard fstat(descriptor, &status) == 0, status.st_mode & 0o022 == 0 else {
-            throw RunFailure(
-                .refused,
-                cause: "others may write to the module root \(path), and so have this node start what they like; "
-                    + "run: chmod go-w \(path)")
-        }
-        guard status.st_uid == getuid() || status.st_uid == 0 else {
-            throw RunFailure(
-                .refused, cause: "the module root \(path) belongs to another user; chown it, or name another")
-        }
+        try Self.refuseForeignWriters(path, what: "the module root \(path)")
     }
 
     /// Without the call that opens only what lies beneath the root no module could be started: said now, not at a run.
@@ -76,25 +66,26 @@ public final class ModuleRoot: Sendable {
         let length = readlink("/proc/self/fd/\(file)", &room, room.count - 1)
         guard length > 0 else { throw RunFailure(.launch, module: module, cause: "'\(relative)' can't be resolved") }
         let resolved = ByteString(bytes: room[..<length].map { UInt8(bitPattern: $0) })
-        try refuseForeignWriters(resolved, of: module)
+        try Self.refuseForeignWriters(resolved, of: module)
         return resolved
     }
 
-    /// A file, or a folder on the way to it, that others may write to could be another one by the time it is used.
-    private func refuseForeignWriters(_ resolved: ByteString, of module: String) throws {
-        var place = resolved
-        while place.count > path.count {
-            var status = stat()
-            guard lstat(place.cString, &status) == 0, status.st_mode & 0o022 == 0 || status.st_mode & S_IFMT == S_IFLNK,
-                status.st_uid == getuid() || status.st_uid == 0
-            else {
-                throw RunFailure(
-                    .refused, module: module,
-                    cause:
-                        "others may write to \(place), and so have this node start what they like; run: chmod go-w \(place)"
-                )
-            }
-            place = place.parentPath
+    /// What others may write to, or a folder on the way to it, could be another one by the time it is used.
+    private static func refuseForeignWriters(_ path: ByteString, of module: String? = nil, what: String? = nil) throws {
+        do {
+            try TrustedPath.check(path)
+        } catch let untrusted as TrustedPath.Untrusted {
+            let place = untrusted.place == path ? what ?? "\(path)" : "\(untrusted.place)"
+            let cause =
+                switch untrusted.reason {
+                case .writable:
+                    "others may write to \(place), and so have this node start what they like; run: chmod go-w "
+                        + "\(untrusted.place)"
+                case .foreign: "\(place) belongs to another user; chown it, or name another"
+                }
+            throw RunFailure(.refused, module: module, cause: cause)
+        } catch {
+            throw RunFailure(.resource, module: module, cause: "\(error)")
         }
     }
 }

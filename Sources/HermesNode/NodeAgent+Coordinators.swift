@@ -76,7 +76,8 @@ extension NodeAgent {
             WorkerOrder(
                 open: open, root: root.path, addresses: addresses(open), firstPort: settings.ports.lowerBound,
                 lastPort: settings.ports.upperBound, path: path(open), allowsInproc: settings.allowsInproc,
-                pythonPath: settings.pythonPath, library: settings.library))
+                allowedVariables: settings.allowedVariables, pythonPath: settings.pythonPath, library: settings.library)
+        )
         runs.append(
             Run(
                 process: process, name: open.simulation, id: open.run, owner: caller, host: open.host,

@@ -1,4 +1,5 @@
 import Glibc
+import HermesSystem
 import Synchronization
 
 /// Lines for the people who run a node, on standard error: what happens, each in one line. Nobody who reads them too slowly
@@ -32,7 +33,7 @@ public struct NodeLog: Sendable {
         var ready = pollfd(fd: 2, events: Int16(POLLOUT), revents: 0)
         guard poll(&ready, 1, 0) == 1 else { return false }
         // Some of it may come from strangers: one line stays one line.
-        let printable = text.utf8.prefix(longest).map { $0 < 0x20 || $0 == 0x7F ? UInt8(ascii: "?") : $0 }
+        let printable = PrintableText.line(text).utf8.prefix(longest)
         let line = Array("hermes-node: ".utf8) + printable + [UInt8(ascii: "\n")]
         _ = Glibc.write(2, line, line.count)
         return true

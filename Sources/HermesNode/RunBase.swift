@@ -17,7 +17,8 @@ final class RunBase {
         descriptor = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW)
         guard descriptor >= 0 else {
             if errno == ENOENT { return nil }
-            throw Self.notPrivate(path)
+            let isOther = [ELOOP, ENOTDIR, EACCES].contains(errno)
+            throw isOther ? Self.notPrivate(path) : Self.failure("can't open \(path)")
         }
         var status = stat()
         guard fstat(descriptor, &status) == 0, status.st_uid == getuid(), status.st_mode & 0o077 == 0 else {
@@ -54,9 +55,16 @@ final class RunBase {
     }
 
     /// A run's folder, opened and locked; nil when there is none, somebody else has it, or it was replaced meanwhile.
-    func lock(_ name: String) -> Int32? {
+    func lock(_ name: String) -> Int32? { try? take(name) }
+
+    /// The same.
+    /// - Throws: `RunFailure` when it can't be opened though it is there.
+    func take(_ name: String) throws -> Int32? {
         let folder = openat(descriptor, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW)
-        guard folder >= 0 else { return nil }
+        guard folder >= 0 else {
+            if [ENOENT, ELOOP, ENOTDIR].contains(errno) { return nil }
+            throw Self.failure("can't open \(path)/\(name)")
+        }
         var opened = stat(), named = stat()
         if flock(folder, LOCK_EX | LOCK_NB) == 0, fstat(folder, &opened) == 0,
             fstatat(descriptor, name, &named, AT_SYMLINK_NOFOLLOW) == 0, opened.st_ino == named.st_ino,
@@ -71,6 +79,12 @@ final class RunBase {
     /// Removes what lies in a locked run's folder.
     static func clear(_ folder: Int32) {
         for entry in (try? Folder.entries(of: folder)) ?? [] { unlinkat(folder, entry.cString, 0) }
+    }
+
+    /// The same where no descriptors may be left.
+    /// - Parameter listing: of the same folder, opened for this; closed with it.
+    static func clear(_ folder: Int32, listing: Int32) {
+        for entry in (try? Folder.entries(taking: listing)) ?? [] { unlinkat(folder, entry.cString, 0) }
     }
 
     /// Removes a run's folder when it is empty.

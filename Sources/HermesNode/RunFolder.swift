@@ -10,6 +10,9 @@ public final class RunFolder {
     public let path: String
     public let name: String
     let lock: Int32
+    /// For the end, when there may be no descriptors left.
+    private let runs: RunBase
+    private let listing: Int32
 
     public static var base: String { "/dev/shm/hermes-\(getuid())" }
     public static func path(of name: String) -> String { "\(base)/\(name)" }
@@ -34,8 +37,16 @@ public final class RunFolder {
         }
         let giveUp = deadline(after: Self.clearingSeconds)
         while true {
-            if let lock = try Self.take(name) {
+            if let (lock, runs) = try Self.take(name) {
                 self.lock = lock
+                self.runs = runs
+                listing = openat(lock, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+                guard listing >= 0 else {
+                    let error = SystemError("can't open \(path)")
+                    Self.removeLeft(by: name, lock, runs)
+                    rmdir(Self.base)
+                    throw RunFailure(.resource, cause: "\(error)")
+                }
                 return
             }
             if hermes_segment_owner_state(Self.segmentName(of: name)) == 1 || Self.answers(path)
@@ -61,9 +72,16 @@ public final class RunFolder {
     }
 
     /// The folder's lock, nil when somebody else has it.
-    private static func take(_ name: String) throws -> Int32? {
+    private static func take(_ name: String) throws -> (lock: Int32, runs: RunBase)? {
         guard let runs = try RunBase(base, makes: true), try runs.make(name) else { return nil }
-        return runs.lock(name)
+        do {
+            return try runs.take(name).map { ($0, runs) }
+        } catch {
+            // Only what is empty goes.
+            runs.remove(name)
+            rmdir(base)
+            throw error
+        }
     }
 
     /// True when something listens on the folder's control socket.
@@ -84,8 +102,8 @@ public final class RunFolder {
     }
 
     public func remove() {
-        RunBase.clear(lock)
-        try? RunBase(Self.base)?.remove(name)
+        RunBase.clear(lock, listing: listing)
+        runs.remove(name)
         close(lock)
         rmdir(Self.base)
     }
@@ -116,10 +134,9 @@ public final class RunFolder {
                 status.st_uid == getuid()
             else { continue }
             // Only under the folder's lock: somebody may just be making a segment of that name.
-            guard hermes_segment_owner_state(segmentName(of: name)) == 0, let lock = try? take(name),
-                let runs = try? RunBase(base)
+            guard hermes_segment_owner_state(segmentName(of: name)) == 0, let taken = try? take(name)
             else { continue }
-            removeLeft(by: name, lock, runs)
+            removeLeft(by: name, taken.lock, taken.runs)
         }
         rmdir(base)
     }

@@ -1,3 +1,4 @@
+import HermesModel
 import HermesPlan
 import HermesProtocol
 import HermesTransport
@@ -7,13 +8,14 @@ import HermesTransport
 extension RunService {
     func launch(_ wanted: LaunchModules) throws -> [Announcement] {
         let simulation = try LaunchOrder.simulation(
-            wanted, named: folder.name, root: ModuleRoot(order.root), allowsInproc: order.allowsInproc)
+            wanted, named: folder.name, root: ModuleRoot(order.root), allowsInproc: order.allowsInproc,
+            variables: ConfiguredVariables(allowed: order.allowedVariables))
         let run = order.open.run, channel = channel, lines = lines, host = order.open.host
         let node = EmbeddedNode(
             simulation, hostName: host,
             settings: LaunchSettings(
                 simulationName: folder.name, baseDirectory: order.root, pythonPath: order.pythonPath,
-                library: order.library),
+                library: order.library, configurationChoosesInterpreters: false),
             realtime: try LaunchOrder.realtime(wanted), folder: folder, keeper: processKeeper, alarm: alarm,
             reporter: EmbeddedNode.Reporter(
                 moduleLine: { lines.say($0, $1) },

@@ -18,6 +18,8 @@ struct WorkerOrder: Codable, Sendable {
     var lastPort: Int
     var path: ByteString?
     var allowsInproc: Bool
+    /// What else a configuration may set (`ConfiguredVariables`).
+    var allowedVariables: [String]
     var pythonPath: ByteString?
     var library: ByteString?
 }

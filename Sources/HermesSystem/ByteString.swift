@@ -113,7 +113,7 @@ extension ByteString: CustomStringConvertible {
         while let first = rest.first {
             let length = Self.sequenceLength(first)
             if let scalar = String(validating: rest.prefix(length), as: UTF8.self)?.unicodeScalars.first,
-                rest.count >= length, !Self.isControl(scalar)
+                rest.count >= length, !PrintableText.isControl(scalar)
             {
                 shown.unicodeScalars.append(scalar)
                 rest = rest.dropFirst(length)
@@ -145,9 +145,6 @@ extension ByteString: CustomStringConvertible {
         default: 1
         }
     }
-
-    /// C0, DEL and C1: what a terminal obeys.
-    private static func isControl(_ scalar: Unicode.Scalar) -> Bool { scalar.value < 32 || 127...159 ~= scalar.value }
 }
 
 // MARK: Where only text may stand

@@ -14,9 +14,15 @@ public enum Folder {
         let action = "can't read a folder"
         let own = openat(descriptor, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)
         guard own >= 0 else { throw SystemError(action) }
-        guard let stream = fdopendir(own) else {
+        return try entries(taking: own)
+    }
+
+    /// The same of a folder opened for this alone; the descriptor is closed.
+    public static func entries(taking descriptor: Int32) throws(SystemError) -> [ByteString] {
+        let action = "can't read a folder"
+        guard let stream = fdopendir(descriptor) else {
             let error = SystemError(action)
-            close(own)
+            close(descriptor)
             throw error
         }
         return try entries(of: stream) { action }

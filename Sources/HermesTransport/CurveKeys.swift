@@ -34,6 +34,7 @@ public struct CurveKeys: Sendable, Equatable {
         guard status.st_mode & 0o077 == 0 else {
             throw TransportError(text: "others may read the secret key \(path); run: chmod 600 \(path)")
         }
+        try refuseForeignWriters(path, "the secret key", "put a key of theirs in its place")
         let secret = try key(in: path)
         var open = [CChar](repeating: 0, count: 41)
         guard zmq_curve_public(&open, secret) == 0 else {
@@ -49,6 +50,17 @@ public struct CurveKeys: Sendable, Equatable {
     public static func isKey(_ text: String) -> Bool {
         var bytes = [UInt8](repeating: 0, count: 32)
         return text.utf8.count == 40 && zmq_z85_decode(&bytes, text) != nil
+    }
+
+    /// - Parameter deed: what others could do who may write to it.
+    static func refuseForeignWriters(_ path: ByteString, _ what: String, _ deed: String) throws {
+        do {
+            try TrustedPath.check(path)
+        } catch let untrusted as TrustedPath.Untrusted {
+            throw TransportError(text: "\(what) \(path): others could \(deed): \(untrusted)")
+        } catch {
+            throw TransportError(text: "\(what) \(path) can't be read: \(error)")
+        }
     }
 
     private static func key(in path: ByteString) throws -> String {
@@ -92,6 +104,6 @@ public struct CurveKeys: Sendable, Equatable {
     }
 
     private static func failure(_ what: String) -> TransportError {
-        TransportError(text: "\(what): \(String(cString: strerror(errno)))")
+        TransportError(text: "\(what): \(SystemError.reason(errno))")
     }
 }

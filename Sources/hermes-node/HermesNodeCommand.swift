@@ -38,6 +38,11 @@ struct HermesNodeCommand: ParsableCommand {
     var insecure = false
     @Flag(help: "Allow modules of `type: inproc`, which can take down the run they belong to.")
     var allowInproc = false
+    @Option(
+        help: ArgumentHelp(
+            "Let configurations set this variable of a module's environment, too; NAME* for all that begin so. Repeatable.",
+            valueName: "name"))
+    var allowEnv: [String] = []
     @Flag(help: "Take no files from `hermes push`.")
     var noPush = false
     @Flag(name: .shortAndLong, help: "Only warnings.")
@@ -60,6 +65,9 @@ struct HermesNodeCommand: ParsableCommand {
 
     func validate() throws {
         _ = try address()
+        for word in allowEnv {
+            if let fault = NodeAgent.Settings.fault(ofAllowed: word) { throw ValidationError("--allow-env \(fault)") }
+        }
         if key == nil && !accept.isEmpty { throw ValidationError("--accept needs --key, the node's own") }
         if key != nil && accept.isEmpty {
             throw ValidationError("--key needs --accept, the coordinators that may come")
@@ -90,8 +98,16 @@ struct HermesNodeCommand: ParsableCommand {
                 NodeAgent.Settings(
                     endpoint: address.endpoint, ports: address.ports, root: modules,
                     keys: key.map { try CurveKeys.load(secretFile: $0) },
-                    accepts: { (try? AcceptedKeys.read(accepted).contains($0)) ?? false }, allowsInproc: allowInproc,
-                    allowsPush: !noPush, version: hermesVersion, pythonPath: installation.pythonPath,
+                    accepts: { key in
+                        do {
+                            return try AcceptedKeys.read(accepted).contains(key)
+                        } catch {
+                            log.warning("no coordinator is let in: \(error)")
+                            return false
+                        }
+                    }, allowsInproc: allowInproc,
+                    allowedVariables: allowEnv, allowsPush: !noPush, version: hermesVersion,
+                    pythonPath: installation.pythonPath,
                     library: installation.library),
                 log: log)
             agent.serve(signals: try receiveSignals())

@@ -46,7 +46,7 @@ struct ModuleCheck {
                     name.mark,
                     "\(quoted(name.value)) is no name of an environment variable: letters, digits and _, no digit first"
                 )
-            } else if module.host != nil, let prefix = Self.refusedOnNodes.first(where: name.value.hasPrefix) {
+            } else if module.host != nil, let prefix = ConfiguredVariables.neverPrefix(of: name.value) {
                 findings.error(
                     name.mark,
                     "\(quoted(name.value)): a node takes no `\(prefix)*` variables from a configuration; set it where the node is started"
@@ -54,9 +54,6 @@ struct ModuleCheck {
             }
         }
     }
-
-    /// They would let a configuration run code on another machine that its node did not choose.
-    static let refusedOnNodes = ["LD_", "PYTHON", "HERMES_"]
 
     static func isVariable(_ name: String) -> Bool {
         guard let first = name.utf8.first, !(UInt8(ascii: "0")...UInt8(ascii: "9")).contains(first) else {

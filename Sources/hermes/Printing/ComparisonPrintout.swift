@@ -2,6 +2,7 @@ import HermesConfiguration
 import HermesModel
 import HermesProtocol
 import HermesRecorder
+import HermesSystem
 
 /// Two runs of one configuration, for people and for programs.
 struct ComparisonPrintout {
@@ -60,7 +61,7 @@ struct ComparisonPrintout {
 
     private static func shown(_ lines: [String]) -> [String] {
         let left = lines.count - mostShown
-        return lines.prefix(mostShown).map { "  \($0)" } + (left > 0 ? ["  and \(left) more"] : [])
+        return lines.prefix(mostShown).map { "  \(PrintableText.line($0))" } + (left > 0 ? ["  and \(left) more"] : [])
     }
 
     /// Why the second run is no run on one host.
@@ -69,7 +70,7 @@ struct ComparisonPrintout {
             failureOnOneHost.map { ["it did not start here: \($0)"] }
             ?? immovable.map { "module \($0.module) of host \($0.host): \($0.reason)" }
         return "the second run is as placed, too, and can't tell what the placement does:\n"
-            + reasons.map { "  \($0)" }.joined(separator: "\n")
+            + reasons.map { "  \(PrintableText.line($0))" }.joined(separator: "\n")
     }
 
     /// Hosts that compute otherwise; nil where all are alike.
@@ -78,7 +79,7 @@ struct ComparisonPrintout {
         guard !differences.isEmpty else { return nil }
         return """
             The hosts are not alike: libc picks other variants of exp, sin and the like by the CPU, compilers other instructions.
-            \(differences.map { "  \($0)" }.joined(separator: "\n"))
+            \(differences.map { "  \(PrintableText.line($0))" }.joined(separator: "\n"))
             """
     }
 

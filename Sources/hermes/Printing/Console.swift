@@ -80,7 +80,10 @@ final class Console: Sendable {
     }
 
     func moduleLine(_ module: String, _ line: String) {
-        if verbosity != .quiet { Self.errors.moduleLine("[\(module)] \(line)") }
+        guard verbosity != .quiet else { return }
+        // Of a line end in the manner of other systems half is left.
+        let shown = line.unicodeScalars.last == "\r" ? String(line.unicodeScalars.dropLast()) : line
+        Self.errors.moduleLine("[\(module)] \(shown)")
     }
 
     /// Replaces the progress line on a terminal.

@@ -1,4 +1,5 @@
 import HermesProtocol
+import HermesSystem
 
 extension MachineCheckup {
     var text: String {
@@ -7,7 +8,7 @@ extension MachineCheckup {
             let title = "\n\(checkup.host.name), \(checkup.host.endpoint)\n"
             switch checkup.findings {
             case .success(let findings): return title + Finding.text(findings)
-            case .failure(let trouble): return title + "BROKEN  not reached  \(trouble.cause)"
+            case .failure(let trouble): return title + PrintableText.line("BROKEN  not reached  \(trouble.cause)")
             }
         }
         return (["this machine\n" + Finding.text(here)] + parts).joined(separator: "\n")

@@ -1,4 +1,5 @@
 import HermesProtocol
+import HermesSystem
 
 extension HostReport {
     var isReachable: Bool { if case .success = standing { true } else { false } }
@@ -25,7 +26,7 @@ extension HostReport {
         }
         let table = Table(
             header: ["HOST", "ENDPOINT", "VERSION", "ROUND TRIP", "CLOCK", "CORES", "MEMORY", "RUNNING"], rows: lines)
-        return ([table.text] + remarks).joined(separator: "\n")
+        return ([table.text] + remarks.map(PrintableText.line)).joined(separator: "\n")
     }
 
     private func cells(_ standing: Standing) -> [String] {

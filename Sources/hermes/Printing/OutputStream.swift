@@ -38,10 +38,12 @@ final class OutputStream: @unchecked Sendable {
         }
     }
 
+    /// Several lines are results; what is for people is one, whatever is in it (`PrintableText`).
     /// False when more than `limit` waits already: then the line is dropped.
     @discardableResult
     func line(_ text: String, to descriptor: Int32, limit: Int) -> Bool {
-        locked {
+        let text = descriptor == 1 ? PrintableText.lines(text) : PrintableText.line(text)
+        return locked {
             guard pending < limit else { return false }
             if isLineOpen { put(Self.clearLine, to: 2) }
             isLineOpen = false
@@ -62,7 +64,7 @@ final class OutputStream: @unchecked Sendable {
         locked {
             guard pending == 0 else { return }
             // Cut at the right edge: a line that wraps can't be replaced.
-            put(Self.clearLine + "\u{1B}[?7l" + text + "\u{1B}[?7h", to: 2)
+            put(Self.clearLine + "\u{1B}[?7l" + PrintableText.line(text) + "\u{1B}[?7h", to: 2)
             isLineOpen = true
         }
     }

@@ -109,7 +109,7 @@ struct RunSession {
             !takesCommands
             ? nil : ControlServer(path: controlPath, coordinator: coordinator, lastFrame: lastFrame)
         if control == nil && takesCommands {
-            console.warning("no control socket at \(controlPath): \(String(cString: strerror(errno)))")
+            console.warning("no control socket at \(controlPath): \(SystemError.reason(errno))")
         }
         var line = ProgressLine(rateHz: simulation.execution.rateHz, lastFrame: lastFrame)
         var ticks = 0
