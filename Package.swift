@@ -33,8 +33,8 @@ let package = Package(
             linkerSettings: [
                 .linkedLibrary("dl"), .linkedLibrary("pthread"), .unsafeFlags(["-Xlinker", "--export-dynamic"]),
             ]),
-        .target(name: "CKeeper"),
         .target(name: "CLinux"),
+        .target(name: "CKeeper", dependencies: ["CLinux"]),
         // No pkg-config: libzmq's names folders of Kerberos that SwiftPM warns about and nobody needs.
         .systemLibrary(name: "CZeroMQ", providers: [.apt(["libzmq3-dev"])]),
         .systemLibrary(name: "CSodium", pkgConfig: "libsodium", providers: [.apt(["libsodium-dev"])]),

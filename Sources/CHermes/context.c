@@ -36,6 +36,7 @@ struct hermes_context {
   size_t (*save)(void *, size_t);
   int (*load)(const void *, size_t);
   uint32_t termination; /* (atomic, futex) 0, TERMINATING, TERMINATED */
+  int has_failed;       /* hermes_fail was called since the last callback began */
   char failure[480];
 };
 
@@ -156,6 +157,7 @@ static hermes_context *enter(hermes_context *context) {
   hermes_context *before = thread_context;
   thread_context = context;
   context->failure[0] = 0;
+  context->has_failed = 0;
   return before;
 }
 
@@ -342,22 +344,20 @@ int hermes_context_step(hermes_context *context) {
   return status;
 }
 
-void hermes_context_terminate(hermes_context *context) {
+int hermes_context_terminate(hermes_context *context) {
   uint32_t none = 0;
   if (!__atomic_compare_exchange_n(&context->termination, &none, TERMINATING, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) {
     /* Another thread is at it: whoever goes on from here may take the module down, so not before it is done. */
     while (hermes_load(&context->termination) == TERMINATING)
       hermes_futex_wait(&context->termination, TERMINATING, HERMES_NEVER);
-    return;
+    return context->has_failed;
   }
-  if (context->module->terminate) {
-    hermes_context *before = thread_context;
-    thread_context = context;
-    context->module->terminate();
-    thread_context = before;
-  }
+  hermes_context *before = enter(context);
+  if (context->module->terminate) context->module->terminate();
+  thread_context = before;
   hermes_store_ordered(&context->termination, TERMINATED);
   hermes_futex_wake(&context->termination, INT_MAX);
+  return context->has_failed;
 }
 
 int hermes_context_is_terminating(const hermes_context *context) { return hermes_load(&context->termination) != 0; }
@@ -410,6 +410,7 @@ void hermes_fail(const char *format, ...) {
   va_start(arguments, format);
   vsnprintf(context->failure, sizeof context->failure, format, arguments);
   va_end(arguments);
+  context->has_failed = 1;
 }
 
 const char *hermes_module_name(void) {

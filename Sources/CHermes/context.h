@@ -27,8 +27,9 @@ int hermes_context_init(hermes_context *context);
 int hermes_context_stage(hermes_context *context); /* then every signal's value goes to its slot */
 int hermes_context_step(hermes_context *context);  /* values in, step, values out */
 int hermes_context_reset(hermes_context *context); /* as stage */
-/* At most once, whoever calls; a second caller returns when the first is done. */
-void hermes_context_terminate(hermes_context *context);
+/* At most once, whoever calls; a second caller returns when the first is done. 0, or 1 when the module said by hermes_fail
+ * that it did not reach its safe state. */
+int hermes_context_terminate(hermes_context *context);
 int hermes_context_is_terminating(const hermes_context *context);
 /* The module's state; NULL with *status set when it can't: -1 the module saves nothing. Freed by the caller. */
 uint8_t *hermes_context_save(hermes_context *context, size_t *size, int *status);

@@ -29,6 +29,9 @@ enum {
   HERMES_LOAD = 21 /* the state */
 };
 
+/* The sequence of a reply that tells what came of terminate when no command has asked for it. */
+#define HERMES_FIFO_UNASKED UINT32_MAX
+
 /* Writes a message whole; two parts spare a copy. 0 or an errno value. */
 int hermes_fifo_write(int descriptor, uint32_t type, uint32_t sequence, const void *head, size_t head_size,
                       const void *body, size_t body_size);

@@ -29,16 +29,81 @@ typedef struct {
   int commands, replies; /* the FIFO pair */
   uint32_t stopping;     /* (atomic) 1: leave the loop and terminate */
   uint32_t ended;        /* (atomic) 1: terminate has returned */
+  uint32_t told;         /* (atomic) 1: the node knows what came of it */
 } module_process;
 
-static int termination_pipe[2] = {-1, -1};
+/* ---- Signals. ------------------------------------------------------------------------------------------- */
 
-static void on_termination(int signal) {
-  (void)signal;
-  char byte = 1;
-  ssize_t ignored = write(termination_pipe[1], &byte, 1);
-  (void)ignored;
+static int termination_pipe[2] = {-1, -1};
+/* The module's process. Children that it forks have its handlers and its pipe, but no thread of libhermes. */
+static pid_t module_pid;
+/* In such a child: a callback that returns there, as it does when somebody forgot to end the child, goes no further. */
+static int is_forked;
+
+static void end_forked(void) {
+  if (is_forked) _exit(1);
 }
+
+/* True in a child, which then gets the signal as if there were no handler. */
+static int is_child(int number) {
+  if (getpid() == module_pid) return 0;
+  signal(number, SIG_DFL);
+  raise(number); /* blocked in its own handler: it comes when that returns */
+  return 1;
+}
+
+static void on_termination(int number) {
+  int before = errno;
+  char byte = 1;
+  if (!is_child(number)) {
+    ssize_t ignored = write(termination_pipe[1], &byte, 1);
+    (void)ignored;
+  }
+  errno = before;
+}
+
+static void on_disregarded(int number) {
+  int before = errno;
+  is_child(number);
+  errno = before;
+}
+
+/* What libhermes handles, and what was there before. A handler also where a signal is to do nothing: what the module executes
+ * gets the default again, which SIG_IGN would keep from it. */
+static struct {
+  int number;
+  void (*handler)(int);
+  struct sigaction before;
+} handled[] = {{.number = SIGTERM, .handler = on_termination},
+               {.number = SIGINT, .handler = on_disregarded},
+               {.number = SIGPIPE, .handler = on_disregarded}};
+enum { HANDLED = sizeof handled / sizeof *handled };
+
+/* After a fork: the child of a module is none of ours. */
+static void leave_module(void) {
+  is_forked = 1;
+  for (size_t i = 0; i < HANDLED; i++) {
+    struct sigaction now;
+    if (sigaction(handled[i].number, NULL, &now) == 0 && now.sa_handler == handled[i].handler)
+      sigaction(handled[i].number, &handled[i].before, NULL);
+  }
+}
+
+/* SIGTERM ends the process in order; when to end is the node's decision, so SIGINT does nothing; a node that is gone is an
+ * error of the write and not the end. */
+static int handle_signals(void) {
+  if (pipe2(termination_pipe, O_CLOEXEC | O_NONBLOCK) != 0) return errno;
+  module_pid = getpid();
+  for (size_t i = 0; i < HANDLED; i++) {
+    struct sigaction action = {.sa_handler = handled[i].handler, .sa_flags = SA_RESTART};
+    sigaction(handled[i].number, &action, &handled[i].before);
+    /* A wrapper that ignores it does so for itself. */
+    if (handled[i].number != SIGPIPE && handled[i].before.sa_handler == SIG_IGN) handled[i].before.sa_handler = SIG_DFL;
+  }
+  return pthread_atfork(NULL, NULL, leave_module);
+}
+
+/* ---- The end. ------------------------------------------------------------------------------------------- */
 
 /* The module's group is its own unless somebody started it by hand in another. */
 static void end_group(void) {
@@ -60,9 +125,29 @@ static int main_thread_ended(module_process *process, int limit) {
   return 1;
 }
 
+/* Has the module reach its safe state, once, and tells a node that has not asked for it what came of it. */
+static void terminate_module(module_process *process) {
+  int32_t status = hermes_context_terminate(process->context);
+  end_forked();
+  if (__atomic_exchange_n(&process->told, 1, __ATOMIC_SEQ_CST)) return;
+  /* Whole, in one write: the main thread may hang within a message of its own. */
+  struct {
+    hermes_fifo_header header;
+    int32_t status;
+    char text[512];
+  } message;
+  const char *text = status ? hermes_context_failure(process->context) : "";
+  size_t size = strnlen(text, sizeof message.text);
+  message.header = (hermes_fifo_header){HERMES_FIFO_MAGIC, HERMES_REPLY, HERMES_FIFO_UNASKED, (uint32_t)(sizeof status + size)};
+  message.status = status;
+  memcpy(message.text, text, size);
+  ssize_t ignored = write(process->replies, &message, sizeof message.header + sizeof status + size);
+  (void)ignored;
+}
+
 static void *terminate_from_beside(void *argument) {
   module_process *process = argument;
-  hermes_context_terminate(process->context);
+  terminate_module(process);
   hermes_store_ordered(&process->ended, 1);
   hermes_futex_wake(&process->ended, INT_MAX);
   return NULL;
@@ -115,7 +200,9 @@ static void *watch(void *argument) {
 static int start_watcher(module_process *process) {
   pthread_t thread;
   sigset_t all, before;
+  /* SIGTERM finds this thread whatever the module, or a wrapper before it, has blocked in the others. */
   sigfillset(&all);
+  sigdelset(&all, SIGTERM);
   pthread_sigmask(SIG_SETMASK, &all, &before);
   int code = pthread_create(&thread, NULL, watch, process);
   pthread_sigmask(SIG_SETMASK, &before, NULL);
@@ -123,23 +210,26 @@ static int start_watcher(module_process *process) {
   return code;
 }
 
-/* Opens the FIFO pair and has SIGTERM end the process in order; SIGINT is the node's to judge. */
+/* The process that holds this lock is the module itself, or the free script, whatever wrappers stand between it and the
+ * keeper: that is how the keeper knows whom to tell of the end. Unlike a number in a message it is right also in another
+ * namespace of processes, and ends with the process. */
+static void hold_command_fifo(int commands) {
+  struct flock lock = {.l_type = F_RDLCK, .l_whence = SEEK_SET};
+  fcntl(commands, F_SETLK, &lock);
+}
+
 static int open_fifos(int *commands, int *replies) {
   const char *command_path = getenv("HERMES_COMMAND_FIFO"), *reply_path = getenv("HERMES_REPLY_FIFO");
   if (!command_path || !reply_path) return ENOENT;
   *commands = open(command_path, O_RDONLY | O_CLOEXEC);
   *replies = open(reply_path, O_WRONLY | O_CLOEXEC);
   if (*commands < 0 || *replies < 0) return errno;
-  if (pipe2(termination_pipe, O_CLOEXEC | O_NONBLOCK) != 0) return errno;
-  struct sigaction action = {.sa_handler = on_termination, .sa_flags = SA_RESTART};
-  sigaction(SIGTERM, &action, NULL);
-  struct sigaction ignore = {.sa_handler = SIG_IGN};
-  sigaction(SIGINT, &ignore, NULL);
-  sigaction(SIGPIPE, &ignore, NULL);
+  hold_command_fifo(*commands);
   return 0;
 }
 
 static int reply(module_process *process, uint32_t sequence, int32_t status) {
+  end_forked();
   const char *text = hermes_context_failure(process->context);
   return hermes_fifo_write(process->replies, HERMES_REPLY, sequence, &status, sizeof status, text, strlen(text));
 }
@@ -205,15 +295,18 @@ static int obey(module_process *process) {
     size_t size;
     int32_t status;
     uint8_t *state = hermes_context_save(context, &size, &status);
+    end_forked();
     code = hermes_fifo_write(process->replies, HERMES_SAVED, header.sequence, &status, sizeof status, state, size);
     free(state);
     break;
   }
-  case HERMES_TERMINATE:
-    hermes_context_terminate(context);
-    reply(process, header.sequence, 0);
+  case HERMES_TERMINATE: {
+    int status = hermes_context_terminate(context);
+    hermes_store_ordered(&process->told, 1);
+    reply(process, header.sequence, status);
     code = 1;
     break;
+  }
   default: break; /* a later node may know more; what it asks gets no reply and no harm */
   }
   free(body);
@@ -236,6 +329,7 @@ static int serve(module_process *process) {
     case 1: {
       uint32_t generation = hermes_load(&process->view.modules[process->index].step);
       int status = hermes_context_step(process->context);
+      end_forked();
       if (status) {
         /* The reason goes ahead of the status, so whoever sees the status finds it. */
         const char *text = hermes_context_failure(process->context);
@@ -261,6 +355,7 @@ int hermes_module_run(hermes_module_t *(*create)(void), void (*destroy)(hermes_m
   static module_process process;
   process = (module_process){.commands = -1, .replies = -1};
   int code = open_fifos(&process.commands, &process.replies);
+  if (code == 0) code = handle_signals();
   if (code) {
     fprintf(stderr, "this is a Hermes module: `hermes run` starts it (its FIFO pair: %s)\n", hermes_reason(code));
     return 64;
@@ -285,7 +380,7 @@ int hermes_module_run(hermes_module_t *(*create)(void), void (*destroy)(hermes_m
   code = hermes_fifo_write(process.replies, HERMES_ANNOUNCE, 0, announcement, size, NULL, 0);
   int in_order = code == 0 && serve(&process);
 
-  hermes_context_terminate(process.context);
+  terminate_module(&process);
   hermes_context_destroy(process.context);
   hermes_store_ordered(&process.ended, 1);
   hermes_futex_wake(&process.ended, INT_MAX);
@@ -328,6 +423,7 @@ static int announce_free(const char *command_path, const char *reply_path) {
     code = hermes_error(errno, "the FIFO pair of this script can't be opened: %s", hermes_reason(errno));
   else {
     free_commands = commands;
+    hold_command_fifo(commands);
     code = pthread_create(&thread, NULL, watch_free, NULL);
     if (code == 0) pthread_detach(thread);
     else {

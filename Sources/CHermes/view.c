@@ -5,6 +5,7 @@
 
 #include <fcntl.h>
 #include <hermes/module.h>
+#include <locale.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <sys/mman.h>
@@ -17,7 +18,11 @@ const char *hermes_last_error(void) { return last_error; }
 int hermes_error(int code, const char *format, ...) {
   va_list arguments;
   va_start(arguments, format);
+  /* A module may have called setlocale; numbers stay as they are written everywhere else. */
+  locale_t plain = newlocale(LC_ALL_MASK, "C", (locale_t)0), before = uselocale(plain);
   vsnprintf(last_error, sizeof last_error, format, arguments);
+  uselocale(before);
+  if (plain) freelocale(plain);
   va_end(arguments);
   errno = code;
   return code;

@@ -16,7 +16,7 @@
 int keeper_start(keeper *self) {
   int pair[2];
   if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0) return errno;
-  pid_t pid = fork();
+  pid_t node = getpid(), pid = fork();
   if (pid < 0) {
     int code = errno;
     close(pair[0]);
@@ -25,7 +25,7 @@ int keeper_start(keeper *self) {
   }
   if (pid == 0) {
     close(pair[0]);
-    keeper_live(pair[1]);
+    keeper_live(pair[1], node);
   }
   close(pair[1]);
   /* Each module takes four descriptors here. After the fork, so that modules keep the limit they expect. */
@@ -109,8 +109,13 @@ int keeper_spawn(keeper *self, uint32_t id, const keeper_program *program) {
   return code;
 }
 
-int keeper_signal(keeper *self, uint32_t id, int signal, int group) {
-  keeper_request request = {.type = KEEPER_SIGNAL, .id = id, .value = signal, .flag = group};
+int keeper_terminate(keeper *self, uint32_t id) {
+  keeper_request request = {.type = KEEPER_TERMINATE, .id = id};
+  return send_request(self, &request, NULL, NULL);
+}
+
+int keeper_kill(keeper *self, uint32_t id) {
+  keeper_request request = {.type = KEEPER_KILL, .id = id};
   return send_request(self, &request, NULL, NULL);
 }
 

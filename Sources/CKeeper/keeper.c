@@ -6,24 +6,25 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
-/* How long modules have to reach their safe state after the node died: libhermes gives a step 0.3 s to end and terminate
- * a second, and the scheduler needs a little. */
-enum { SAFE_STATE_MS = 1500, SWEEP_MS = 2000 };
+/* How long guards have beyond the safe state of their modules, and how long everything has to go once it was killed. */
+enum { GUARD_MS = 500, SWEEP_MS = 2000 };
 
 typedef struct child {
   uint32_t id;
-  pid_t pid; /* 0 once reaped */
+  pid_t pid;   /* of the program, once started */
+  pid_t guard; /* 0 once reaped */
+  int socket;  /* to the guard; -1 once closed */
+  int has_exited, is_gone;
 } child;
 typedef struct entry {
   int what;
@@ -31,19 +32,15 @@ typedef struct entry {
 } entry;
 
 static struct {
-  int socket, signals;
+  int socket, signals, node; /* node: a descriptor of its process, -1 where there is none */
   child *children;
   size_t child_count;
   entry *entries;
   size_t entry_count;
   int recording; /* -1 without one */
+  int *held;     /* descriptors kept open for their locks */
+  size_t held_count;
 } keeper_self = {.recording = -1};
-
-static long now_ms(void) {
-  struct timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 static void tell(uint32_t kind, uint32_t id, pid_t pid, int32_t value) {
   keeper_event event = {kind, id, pid, value};
@@ -56,44 +53,56 @@ static void *grown(void *items, size_t count, size_t size) {
   return more;
 }
 
-/* Collects every child that has ended. What a module's group still holds ends with it, before the number of the group
- * is given back. */
+/* Passes on what a guard has said. */
+static void hear(child *each) {
+  keeper_event event;
+  while (each->socket >= 0 && recv(each->socket, &event, sizeof event, MSG_DONTWAIT) == (ssize_t)sizeof event) {
+    if (event.kind == KEEPER_STARTED) each->pid = event.pid;
+    if (event.kind == KEEPER_FAILED || event.kind == KEEPER_EXITED) each->has_exited = 1;
+    tell(event.kind, each->id, event.pid, event.value);
+  }
+}
+
+static void note_gone(child *each) {
+  each->is_gone = 1;
+  tell(KEEPER_GONE, each->id, each->pid, 0);
+}
+
+static void note_end(pid_t pid, int status) {
+  for (size_t i = 0; i < keeper_self.child_count; i++) {
+    child *each = &keeper_self.children[i];
+    if (each->guard == pid) {
+      hear(each);
+      close(each->socket);
+      each->socket = -1;
+      each->guard = 0;
+      /* A guard that was killed leaves its program, told to end by the kernel, to this process. */
+      if (each->has_exited || !each->pid) {
+        if (!each->has_exited) tell(KEEPER_FAILED, each->id, 0, ECHILD);
+        note_gone(each);
+      }
+    } else if (each->pid == pid && !each->guard && !each->is_gone) {
+      kill(-pid, SIGKILL);
+      each->has_exited = 1;
+      tell(KEEPER_EXITED, each->id, pid, status);
+      note_gone(each);
+    }
+  }
+}
+
+/* Collects every child that has ended. A program's number is not given back before its group is ended. */
 static void reap(void) {
   siginfo_t ended;
   for (;;) {
     ended.si_pid = 0;
     if (waitid(P_ALL, 0, &ended, WEXITED | WNOHANG | WNOWAIT) != 0 || ended.si_pid == 0) return;
-    child *module = NULL;
-    for (size_t i = 0; i < keeper_self.child_count; i++)
-      if (keeper_self.children[i].pid == ended.si_pid) module = &keeper_self.children[i];
-    if (module) kill(-ended.si_pid, SIGKILL);
-    int status = 0;
-    if (waitpid(ended.si_pid, &status, 0) != ended.si_pid || !module) continue;
-    module->pid = 0;
-    tell(KEEPER_EXITED, module->id, ended.si_pid, status);
+    int number = ended.si_status;
+    note_end(ended.si_pid, ended.si_code == CLD_EXITED ? number << 8 : number);
+    waitpid(ended.si_pid, NULL, 0);
   }
 }
 
-/* In the forked child: becomes the program, or writes errno into the pipe. */
-static void become(char **arguments, char **environment, const char *directory, const int descriptors[2], int report,
-                   pid_t keeper_pid) {
-  setpgid(0, 0);
-  sigset_t none;
-  sigemptyset(&none);
-  for (int number = 1; number < 32; number++) signal(number, SIG_DFL);
-  sigprocmask(SIG_SETMASK, &none, NULL);
-  prctl(PR_SET_PDEATHSIG, SIGTERM);
-  if (getppid() != keeper_pid) _exit(127); /* the keeper died before it could be watched */
-  if (dup2(descriptors[0], 1) < 0 || dup2(descriptors[1], 2) < 0 || chdir(directory) != 0) goto failed;
-  execve(arguments[0], arguments, environment);
-failed:;
-  int code = errno;
-  ssize_t ignored = write(report, &code, sizeof code);
-  (void)ignored;
-  _exit(127);
-}
-
-static void spawn(const keeper_request *request, char *texts, const int descriptors[2]) {
+static void spawn(const keeper_request *request, char *texts, const int descriptors[KEEPER_DESCRIPTORS]) {
   uint32_t total = request->argument_count + request->environment_count + 2;
   char **pointers = calloc(total + 1, sizeof *pointers);
   if (!pointers) _exit(1);
@@ -101,30 +110,39 @@ static void spawn(const keeper_request *request, char *texts, const int descript
   for (uint32_t i = 0; i < request->argument_count; i++, next += strlen(next) + 1) pointers[i] = next;
   for (uint32_t i = 0; i < request->environment_count; i++, next += strlen(next) + 1) environment[i] = next;
 
-  int report[2], code = 0;
+  guard_program program = {pointers, environment, next, {descriptors[0], descriptors[1]}};
+  int pair[2];
   pid_t pid = -1;
-  if (pipe2(report, O_CLOEXEC) != 0) code = errno;
-  else {
-    pid_t own = getpid();
+  int code = socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) == 0 ? 0 : errno;
+  if (code == 0) {
     pid = fork();
-    if (pid == 0) become(pointers, environment, next, descriptors, report[1], own);
-    if (pid < 0) code = errno;
-    close(report[1]);
-    if (pid > 0) {
-      setpgid(pid, pid); /* here too: whoever comes first */
-      if (read(report[0], &code, sizeof code) != sizeof code) code = 0;
+    if (pid == 0) guard_live(pair[1], &program, keeper_self.held, keeper_self.held_count);
+    if (pid < 0) {
+      code = errno;
+      close(pair[0]);
     }
-    close(report[0]);
+    close(pair[1]);
   }
   free(pointers);
   if (code) {
-    if (pid > 0) waitpid(pid, NULL, 0);
     tell(KEEPER_FAILED, request->id, 0, code);
+    tell(KEEPER_GONE, request->id, 0, 0);
     return;
   }
   keeper_self.children = grown(keeper_self.children, keeper_self.child_count, sizeof(child));
-  keeper_self.children[keeper_self.child_count++] = (child){request->id, pid};
-  tell(KEEPER_STARTED, request->id, pid, 0);
+  keeper_self.children[keeper_self.child_count++] = (child){.id = request->id, .guard = pid, .socket = pair[0]};
+}
+
+/* To the guard; to the program itself where that was killed. */
+static void pass_on(const child *each, unsigned char word) {
+  if (each->is_gone) return;
+  if (each->guard) send(each->socket, &word, 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+  else if (word == KEEPER_KILL) kill(-each->pid, SIGKILL);
+  else kill(each->pid, SIGTERM);
+}
+
+static void tell_all(unsigned char word) {
+  for (size_t i = 0; i < keeper_self.child_count; i++) pass_on(&keeper_self.children[i], word);
 }
 
 static int read_exactly(void *bytes, size_t size) {
@@ -167,10 +185,10 @@ static int serve_request(void) {
   texts[request.length] = 0;
   switch (request.type) {
   case KEEPER_SPAWN: spawn(&request, texts, descriptors); break;
-  case KEEPER_SIGNAL:
+  case KEEPER_TERMINATE:
+  case KEEPER_KILL:
     for (size_t i = 0; i < keeper_self.child_count; i++)
-      if (keeper_self.children[i].id == request.id && keeper_self.children[i].pid)
-        kill(request.flag ? -keeper_self.children[i].pid : keeper_self.children[i].pid, request.value);
+      if (keeper_self.children[i].id == request.id) pass_on(&keeper_self.children[i], (unsigned char)request.type);
     break;
   case KEEPER_UNLINK:
   case KEEPER_RMDIR:
@@ -182,7 +200,11 @@ static int serve_request(void) {
     keeper_self.recording = descriptors[0];
     descriptors[0] = -1;
     break;
-  case KEEPER_HOLD: descriptors[0] = -1; break; /* stays open until the keeper ends */
+  case KEEPER_HOLD: /* stays open until the keeper ends, and the last guard */
+    keeper_self.held = grown(keeper_self.held, keeper_self.held_count, sizeof(int));
+    keeper_self.held[keeper_self.held_count++] = descriptors[0];
+    descriptors[0] = -1;
+    break;
   default: break;
   }
   for (int i = 0; i < KEEPER_DESCRIPTORS; i++)
@@ -191,48 +213,56 @@ static int serve_request(void) {
   return request.type == KEEPER_FINISH ? 0 : 1;
 }
 
+/* Until something happens, at most `limit` milliseconds (-1: for ever), then hears all guards. 1 when the node has said
+ * something, or is gone. */
+static int await(long limit, int heeds_node) {
+  size_t count = 0;
+  struct pollfd *watched = calloc(keeper_self.child_count + 3, sizeof *watched);
+  if (!watched) _exit(1);
+  watched[count++] = (struct pollfd){.fd = heeds_node ? keeper_self.socket : -1, .events = POLLIN};
+  watched[count++] = (struct pollfd){.fd = heeds_node ? keeper_self.node : -1, .events = POLLIN};
+  watched[count++] = (struct pollfd){.fd = keeper_self.signals, .events = POLLIN};
+  for (size_t i = 0; i < keeper_self.child_count; i++)
+    if (keeper_self.children[i].socket >= 0 && keeper_self.children[i].guard)
+      watched[count++] = (struct pollfd){.fd = keeper_self.children[i].socket, .events = POLLIN};
+  int ready = poll(watched, count, (int)limit);
+  int has_word = ready > 0 && (watched[0].revents || watched[1].revents);
+  /* A guard that has ended is heard when it is reaped. */
+  for (size_t i = 0; ready > 0 && i < keeper_self.child_count; i++) hear(&keeper_self.children[i]);
+  struct signalfd_siginfo information;
+  while (read(keeper_self.signals, &information, sizeof information) > 0) {
+  }
+  reap();
+  int is_hung_up = 0;
+  for (size_t i = 3; ready > 0 && i < count; i++) is_hung_up |= (watched[i].revents & POLLHUP) != 0;
+  free(watched);
+  /* Its end of the socket is closed a moment before it can be reaped. */
+  if (is_hung_up) poll(NULL, 0, 1);
+  return has_word;
+}
+
 static int any_child(void) {
   for (size_t i = 0; i < keeper_self.child_count; i++)
-    if (keeper_self.children[i].pid) return 1;
+    if (!keeper_self.children[i].is_gone) return 1;
   return 0;
 }
 
-/* Waits until every module has exited, at most `limit` milliseconds. */
+/* Waits until nothing is left of any program, at most `limit` milliseconds. */
 static void await_children(long limit) {
-  long deadline = now_ms() + limit;
-  for (reap(); any_child(); reap()) {
-    long left = deadline - now_ms();
-    if (left <= 0) return;
-    struct pollfd signals = {.fd = keeper_self.signals, .events = POLLIN};
-    poll(&signals, 1, (int)left);
-    struct signalfd_siginfo information;
-    while (read(keeper_self.signals, &information, sizeof information) > 0) {
-    }
-  }
+  long deadline = keeper_now_ms() + limit, left;
+  for (reap(); any_child() && (left = deadline - keeper_now_ms()) > 0;) await(left, 0);
 }
 
-/* SIGKILL to all that descends from here: orphans of modules came to the keeper, which is their subreaper. */
+static void end_one(pid_t pid, void *argument) {
+  (void)argument;
+  if (pid > 1) kill(pid, SIGKILL);
+}
+
+/* SIGKILL to all that descends from here: what guards that were killed have left came to the keeper, which is their
+ * subreaper. */
 static void end_descendants(void) {
-  long deadline = now_ms() + SWEEP_MS;
-  char path[64], list[4096];
-  snprintf(path, sizeof path, "/proc/self/task/%d/children", (int)getpid());
-  while (now_ms() < deadline) {
-    int file = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t size = file < 0 ? 0 : read(file, list, sizeof list - 1);
-    if (file >= 0) close(file);
-    if (size <= 0) return;
-    /* A full buffer may end inside a number: read up to the last whole one. */
-    while (size > 0 && list[size - 1] != ' ') size--;
-    list[size] = 0;
-    for (char *next = list, *end; (long)(next - list) < size; next = end) {
-      long pid = strtol(next, &end, 10);
-      if (end == next) break;
-      if (pid > 1) kill((pid_t)pid, SIGKILL);
-    }
-    struct pollfd signals = {.fd = keeper_self.signals, .events = POLLIN};
-    poll(&signals, 1, 20);
-    reap();
-  }
+  long deadline = keeper_now_ms() + SWEEP_MS;
+  while (keeper_now_ms() < deadline && linux_each_child(getpid(), end_one, NULL) > 0) await(20, 0);
 }
 
 /* A recording ends after its last whole row: the write that SIGKILL cut short leaves a part of one. */
@@ -266,28 +296,15 @@ static void remove_files(void) {
   }
 }
 
-static void node_died(void) {
-  for (size_t i = 0; i < keeper_self.child_count; i++)
-    if (keeper_self.children[i].pid) kill(keeper_self.children[i].pid, SIGTERM);
-  await_children(SAFE_STATE_MS);
-}
-
-static void close_inherited(void) {
-  int null = open("/dev/null", O_RDWR);
-  for (int standard = 0; standard < 3; standard++) dup2(null, standard);
-  long limit = sysconf(_SC_OPEN_MAX);
-  if (limit < 0 || limit > 65536) limit = 65536;
-  for (int descriptor = 3; descriptor < limit; descriptor++)
-    if (descriptor != keeper_self.socket) close(descriptor);
-}
-
-void keeper_live(int socket) {
+void keeper_live(int socket, pid_t node) {
   keeper_self.socket = socket;
   setsid();
   prctl(PR_SET_NAME, "hermes-keeper");
   prctl(PR_SET_CHILD_SUBREAPER, 1);
-  close_inherited();
-  for (int number = 1; number < 32; number++)
+  int null = open("/dev/null", O_RDWR);
+  for (int standard = 0; standard < 3; standard++) dup2(null, standard);
+  linux_close_others(&socket, 1);
+  for (int number = 1; number < NSIG; number++)
     if (number != SIGCHLD && number != SIGKILL && number != SIGSTOP) signal(number, SIG_IGN);
   signal(SIGCHLD, SIG_DFL);
   sigset_t children;
@@ -295,22 +312,23 @@ void keeper_live(int socket) {
   sigaddset(&children, SIGCHLD);
   sigprocmask(SIG_SETMASK, &children, NULL);
   keeper_self.signals = signalfd(-1, &children, SFD_CLOEXEC | SFD_NONBLOCK);
+  /* Besides the socket, which is open as long as a child of an inproc module has it. */
+  keeper_self.node = (int)syscall(SYS_pidfd_open, node, 0);
 
+  /* 1: the node lives, 0: it has finished in order, -1: it is gone. */
   int state = 1;
   while (state > 0) {
-    struct pollfd watched[2] = {{.fd = socket, .events = POLLIN}, {.fd = keeper_self.signals, .events = POLLIN}};
-    if (poll(watched, 2, -1) < 0) continue;
-    if (watched[1].revents) {
-      struct signalfd_siginfo information;
-      while (read(keeper_self.signals, &information, sizeof information) > 0) {
-      }
-      reap();
-    }
-    if (watched[0].revents) state = serve_request();
+    if (!await(-1, 1)) continue;
+    struct pollfd request = {.fd = socket, .events = POLLIN};
+    if (poll(&request, 1, 0) > 0) state = serve_request();
+    else state = -1;
   }
-  if (state < 0) node_died();
-  for (size_t i = 0; i < keeper_self.child_count; i++)
-    if (keeper_self.children[i].pid) kill(-keeper_self.children[i].pid, SIGKILL);
+  if (state < 0) {
+    tell_all(KEEPER_TERMINATE);
+    await_children(KEEPER_SAFE_STATE_MS + GUARD_MS);
+  }
+  tell_all(KEEPER_KILL);
+  await_children(SWEEP_MS);
   end_descendants();
   if (state < 0) remove_files();
   _exit(0);

@@ -5,7 +5,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdint.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 static int signal_pipe[2] = {-1, -1};
@@ -56,6 +58,20 @@ int linux_signal_pipe(void) {
     if (numbers[i] == SIGTERM || !is_ignored(numbers[i])) handle(numbers[i], on_signal);
   linux_disregard(SIGPIPE);
   return signal_pipe[0];
+}
+
+void linux_default_signals(void) {
+  /* By the system's own call: the C library keeps two for itself, and has them ignored in what posix_spawn starts. */
+  struct {
+    void (*handler)(int);
+    unsigned long flags;
+    void (*restorer)(void);
+    uint64_t mask;
+  } action = {.handler = SIG_DFL};
+  for (int number = 1; number <= 64; number++) syscall(SYS_rt_sigaction, number, &action, NULL, sizeof action.mask);
+  sigset_t none;
+  sigemptyset(&none);
+  sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
 /* A file that took the number of a closed one would be written results and errors. */

@@ -154,6 +154,7 @@ public final class Coordinator: @unchecked Sendable {
         let frames = progress.frame
         // The modules first: what they drive is not left driven while a recording is written.
         node.terminate(hurried: failure != nil)
+        let unsafeModules = node.unsafeModules
         let loss = finishObservers()
         let hostTimes = node.hostTimes
         if let trace = options.trace { traced.withLock { $0 = timeline(trace) } }
@@ -164,12 +165,21 @@ public final class Coordinator: @unchecked Sendable {
         } else if let loss {
             (outcome, failure) = (.failed, failure ?? loss)
         }
+        if !unsafeModules.isEmpty { (outcome, failure) = (.failed, Self.joined(failure, unsafeModules)) }
         visits.close(frame: frames)
         mailbox.close(failure.map { "the simulation failed: \($0)" } ?? "the simulation has ended", frame: frames)
         if let configurationError { throw configurationError }
         return summary(
             outcome, failure, frames: frames, wall: Double(lastDone - firstStep) / 1e9,
             hostTimes: hostTimes, scheduler)
+    }
+
+    /// Modules that did not reach their safe state are named, whatever else a run ended by.
+    private static func joined(_ failure: RunFailure?, _ unsafeModules: [RunFailure]) -> RunFailure {
+        var rest = unsafeModules[...]
+        var joined = failure ?? rest.removeFirst()
+        for other in rest { joined.cause += "; \(other)" }
+        return joined
     }
 
     private func profile(_ told: [HostTimes], _ scheduler: FrameScheduler?) -> RunProfile? {

@@ -34,6 +34,8 @@ extension Fleet {
         measureClocks()
     }
 
+    public var unsafeModules: [RunFailure] { desk.unsafeModules + unsafe }
+
     /// That a host is gone may be known before what it said last is read; it does not matter much.
     func hearLastWords() {
         let limit = monotonicNow() + 50_000_000

@@ -81,6 +81,10 @@ extension Fleet {
             if let times = message.body(HostTimes.self) { told.append(times) }
             return true
         }
+        if message.say == "unsafe" {
+            if let failure = message.body(RunFailure.self) { unsafe.append(failure) }
+            return true
+        }
         if message.say == "trace" {
             if let trace = message.body(HostTrace.self) { traced.append(trace) }
             return true

@@ -70,6 +70,8 @@ public final class Fleet: NodeSession, @unchecked Sendable {
     let errors = Mutex<[ModuleError]>([])
     /// Where the time went on other hosts, as far as they have told.
     var told: [HostTimes] = []
+    /// What other hosts have told of modules that did not reach their safe state.
+    var unsafe: [RunFailure] = []
     var traced: [HostTrace] = []
     /// By index, where a timeline is wanted.
     var clocks: [Int: ClockLine] = [:]

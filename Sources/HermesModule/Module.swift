@@ -27,10 +27,11 @@ public protocol Module: AnyObject {
     func step(dt: Double) throws
     /// Back to the start. The signals already have their declared defaults again.
     func reset() throws
-    /// Called once at the end, also when the run breaks off: leave hardware in a safe state.
-    func terminate()
+    /// Called once at the end, also when the run breaks off: leave hardware in a safe state. An error says that it could
+    /// not be reached; the run has then failed.
+    func terminate() throws
     /// Called from another thread in place of `terminate` when the module hangs in one of the other methods.
-    static func safeState()
+    static func safeState() throws
     /// Signals made in `init`, beside those that are properties; each needs a name.
     var moreSignals: [AnySignal] { get }
 }

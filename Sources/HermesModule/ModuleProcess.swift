@@ -128,11 +128,11 @@ public final class ModuleProcess: @unchecked Sendable {
 
     private func terminate() {
         guard lock.lock(withinMilliseconds: Self.hangsAfterMilliseconds) else {
-            type.safeState()
+            _ = guarded { try type.safeState() }
             return
         }
-        module?.terminate()
-        lock.unlock()
+        defer { lock.unlock() }
+        _ = guarded { try module?.terminate() }
     }
 
     private func save(into buffer: UnsafeMutableRawPointer?, capacity: Int) -> Int {

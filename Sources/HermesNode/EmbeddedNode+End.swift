@@ -13,6 +13,7 @@ import HermesTransport
 extension EmbeddedNode {
     public func terminate(hurried: Bool) {
         lossTarget.with { $0 = nil }
+        let living = recordOrder.filter { exitStatus($0) == nil }
         terminateInOrder(hurried: hurried)
         segment?.setState(.ended)
         if supervisor == nil {
@@ -21,6 +22,7 @@ extension EmbeddedNode {
             awaitExits()
             keeper_finish(&processKeeper)
             supervisor?.stop()
+            unsafeModules += living.compactMap { refusedSafeState($0) ?? missedSafeState($0) }
         }
         lifecycles.with { lifecycles in
             for index in lifecycles.indices { _ = lifecycles[index].handle(.finish) }
@@ -40,21 +42,24 @@ extension EmbeddedNode {
         let limit = deadline(after: 1)
         for index in plan?.stageOrder ?? Array(simulation.modules.indices) {
             if let inside = inproc[index] {
-                inside.terminate()
+                if inside.terminate() != 0 {
+                    unsafeModules.append(failure(.status, index, Self.unsafe("terminate failed", inside.reason)))
+                }
                 continue
             }
             guard let process = processes[index], exitStatus(index) == nil else { continue }
             let isFree = plan?.modules[index].isFree ?? false
             let isReady = segment?.isReady(module: index) == true
             guard !isFree, let sequence = process.send(Int(HERMES_TERMINATE), until: limit) else {
-                keeper_signal(&processKeeper, process.id, SIGTERM, 0)
+                endBySignal(index)
                 continue
             }
+            terminations[index] = sequence
             if isReady { segment?.announceCommand(toModule: index) }
             // One that hangs in a step does not read its FIFO; SIGTERM has libhermes terminate it from beside.
             let owes = hurried && segment?.isOwed(byModule: index) == true
             let announced = record(index) { $0.announcement != nil }
-            if owes || !announced { keeper_signal(&processKeeper, process.id, SIGTERM, 0) }
+            if owes || !announced { endBySignal(index) }
             if announced && !owes {
                 _ = supervisor!.records.wait(until: limit) { records -> Bool? in
                     let record = records[Int(process.id)]
@@ -64,16 +69,66 @@ extension EmbeddedNode {
         }
     }
 
-    /// The kill ladder's lower rungs: SIGTERM for who has not gone, then SIGKILL for its group.
+    // MARK: Safe states
+
+    private static func unsafe(_ cause: String, _ reason: String = "") -> String {
+        "did not reach its safe state: \(cause)\(reason.isEmpty ? "" : ": \(reason)")"
+    }
+
+    /// What came of its `terminate`; nil where that has not returned.
+    private func termination(of index: Int) -> (status: Int32, text: String)? {
+        record(index) { record in record.ended ?? terminations[index].flatMap { record.replies[$0] } }
+    }
+
+    /// What a module has said by itself, whoever told it to terminate.
+    func refusedSafeState(_ index: Int) -> RunFailure? {
+        guard let ended = termination(of: index), ended.status != 0 else { return nil }
+        return failure(.status, index, Self.unsafe("terminate failed", ended.text))
+    }
+
+    /// A module that lived when it was told to terminate, and ended without having done so.
+    private func missedSafeState(_ index: Int) -> RunFailure? {
+        let record = record(index) { $0 }
+        guard record.announcement != nil, termination(of: index) == nil, !record.isOrphaned else { return nil }
+        if killed.contains(index) {
+            return failure(.timeout, index, Self.unsafe("it did not terminate in time and was killed"))
+        }
+        guard let status = record.exitStatus, status != 0 else { return nil }
+        let number = keeper_status_signal(status)
+        return failure(
+            number != 0 ? .signal : .exit, index,
+            Self.unsafe(
+                number != 0 ? "ended by \(signalWords(number))" : "exited with code \(keeper_status_code(status))",
+                "before terminate had returned"))
+    }
+
+    /// For a module that does not read its FIFO.
+    private func endBySignal(_ index: Int) {
+        keeper_terminate(&processKeeper, processes[index]!.id)
+        // A free script is told once: it may be at its last work already.
+        if plan?.modules[index].isFree != true { processes[index]!.hangUp() }
+    }
+
+    /// A little more than a guard takes for what it has to end (guard.c).
+    private static let familySeconds = 4.0
+
+    /// The kill ladder's lower rungs: SIGTERM for who has not gone, then SIGKILL for it and all it has started.
     func awaitExits() {
         let spawned = recordOrder.filter { index in record(index) { $0.launchError == nil } }
-        func allGone(within seconds: Double) -> Bool {
+        func allHave(within seconds: Double, _ ended: (ProcessRecord) -> Bool) -> Bool {
             supervisor!.records.wait(until: deadline(after: seconds)) { records -> Bool? in
-                let seen = spawned.map { records[Int(processes[$0]!.id)] }
-                return seen.allSatisfy { $0.exitStatus != nil || $0.isOrphaned } ? true : nil
+                spawned.allSatisfy { index in
+                    let record = records[Int(processes[index]!.id)]
+                    return ended(record) || record.isOrphaned
+                } ? true : nil
             } ?? false
         }
-        defer { endOrphans() }
+        func allGone(within seconds: Double) -> Bool { allHave(within: seconds) { $0.exitStatus != nil } }
+        defer {
+            // What they have started, also a module whose wrapper has ended before it: their guards see to it.
+            _ = allHave(within: Self.familySeconds) { $0.isGone }
+            endOrphans()
+        }
         if allGone(within: 1.0) { return }
         for index in spawned where exitStatus(index) == nil {
             // Free scripts have no terminate: SIGTERM is how they are told.
@@ -81,12 +136,13 @@ extension EmbeddedNode {
                 reporter.warning(
                     "module \(simulation.modules[index].name) has not terminated within 1 s; it gets SIGTERM")
             }
-            keeper_signal(&processKeeper, processes[index]!.id, SIGTERM, 0)
+            endBySignal(index)
         }
         if allGone(within: 0.7) { return }
         for index in spawned where exitStatus(index) == nil {
             reporter.warning("module \(simulation.modules[index].name) did not terminate; killed")
-            keeper_signal(&processKeeper, processes[index]!.id, SIGKILL, 1)
+            keeper_kill(&processKeeper, processes[index]!.id)
+            killed.insert(index)
         }
         _ = allGone(within: 2)
     }

@@ -10,8 +10,9 @@ import Synchronization
 /// What `on_module_error: hold` and `restart` do on this host. All of it happens on the thread that runs the frames, while
 /// simulation time waits.
 extension EmbeddedNode {
-    /// Seconds a process has to end after SIGTERM, in which its module reaches its safe state, and after SIGKILL.
-    private static let safeStateSeconds = 1.5, deathSeconds = 2.0
+    /// Seconds a process and what it has started have to end after SIGTERM, in which its module reaches its safe state, and
+    /// after SIGKILL.
+    private static let safeStateSeconds = 1.8, deathSeconds = 2.5
 
     // MARK: In a frame
 
@@ -218,20 +219,20 @@ extension EmbeddedNode {
         }
     }
 
-    /// Has a module's process end, if it lives: its module gets its second, then it is killed with all its group.
+    /// Has a module's process end, if it lives, and all it has started: its module gets its second, then they are killed.
     private func quit(_ index: Int) throws {
+        let process = processes[index]!, id = process.id
         func isGone(within seconds: Double) -> Bool {
-            let id = Int(processes[index]!.id)
-            return supervisor!.records.wait(until: deadline(after: seconds)) {
-                $0[id].exitStatus != nil || $0[id].launchError != nil ? true : nil
-            } ?? false
+            supervisor!.records.wait(until: deadline(after: seconds)) { $0[Int(id)].isGone ? true : nil } ?? false
         }
-        if record(index, { $0.exitStatus != nil || $0.launchError != nil }) { return }
-        let id = processes[index]!.id
-        keeper_signal(&processKeeper, id, SIGTERM, 0)
+        if record(index, { $0.exitStatus == nil && $0.launchError == nil }) {
+            keeper_terminate(&processKeeper, id)
+            process.hangUp()
+        }
+        defer { if let failure = refusedSafeState(index) { unsafeModules.append(failure) } }
         if isGone(within: Self.safeStateSeconds) { return }
         reporter.warning("module \(simulation.modules[index].name) did not terminate; killed")
-        keeper_signal(&processKeeper, id, SIGKILL, 1)
+        keeper_kill(&processKeeper, id)
         guard isGone(within: Self.deathSeconds) else {
             throw failure(.resource, index, "does not end though it was killed; the system keeps its process")
         }

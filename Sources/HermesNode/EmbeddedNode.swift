@@ -1,5 +1,6 @@
 import CHermes
 import CKeeper
+import CLinux
 import Glibc
 import HermesBackplane
 import HermesModel
@@ -78,6 +79,12 @@ public final class EmbeddedNode: LinkedNode {
     /// Not what `losses` begins with: who is lost before it counts is found by the first look.
     var lossesSeen = UInt32.max
     let errors = Mutex<[ModuleError]>([])
+    /// The number that each module's reply to `terminate` bears.
+    var terminations: [Int: UInt32] = [:]
+    /// Modules whose processes did not end when they were told to.
+    var killed: Set<Int> = []
+    /// Of modules that have ended.
+    public internal(set) var unsafeModules: [RunFailure] = []
     /// What each process announced, by module index.
     var announcedBytes: [Int: [UInt8]] = [:]
     /// A process is being started again, while others step.
@@ -140,6 +147,7 @@ public final class EmbeddedNode: LinkedNode {
         let line = PrintableText.line("hermes: error: \(failure)") + "\n"
         _ = line.withCString { Glibc.write(2, $0, strlen($0)) }
         usleep(400_000)
+        linux_end_children()
         _exit(2)
     }
 

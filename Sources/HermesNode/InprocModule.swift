@@ -55,11 +55,7 @@ final class InprocModule {
     func stage() -> Int32 { watchedStart { hermes_context_stage(context) } }
     func step() -> Int32 { watched { hermes_context_step(context) } }
     func reset() -> Int32 { watchedStart { hermes_context_reset(context) } }
-    func terminate() {
-        _ = watched { () -> Int32 in
-            hermes_context_terminate(context); return 0
-        }
-    }
+    func terminate() -> Int32 { watched { hermes_context_terminate(context) } }
 
     private func watchedStart(_ call: () -> Int32) -> Int32 {
         calls += 1

@@ -60,6 +60,13 @@ final class ModuleProcess {
         errorsEnd = -1
     }
 
+    /// From now on the module finds itself without a node, and so reaches its safe state and ends by itself: whatever
+    /// processes stand between, and also one that handles SIGTERM in its own way.
+    func hangUp() {
+        if commands >= 0 { close(commands) }
+        commands = -1
+    }
+
     private static func makeFifo(_ path: String) throws -> Int32 {
         var descriptor: Int32 = -1
         if mkfifo(path, 0o600) == 0 { descriptor = open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC) }

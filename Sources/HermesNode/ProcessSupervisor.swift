@@ -12,6 +12,10 @@ struct ProcessRecord {
     var launchError: Int32?
     /// The status of waitpid once it has exited.
     var exitStatus: Int32?
+    /// So has everything it had started.
+    var isGone = false
+    /// What came of its module's `terminate`, where no command asked for it; nil as long as it has not returned.
+    var ended: (status: Int32, text: String)?
     var announcement: [UInt8]?
     var isFree = false
     var replies: [UInt32: (status: Int32, text: String)] = [:]
@@ -200,10 +204,10 @@ final class ProcessSupervisor: @unchecked Sendable {
             case Int(HERMES_REPLY):
                 guard let (status, text) = status() else { break }
                 let words = String(decoding: text, as: UTF8.self)
-                if message.sequence == 0 {
-                    records[index].stepReason = words
-                } else {
-                    records[index].replies[message.sequence] = (status, words)
+                switch message.sequence {
+                case 0: records[index].stepReason = words
+                case UInt32.max: records[index].ended = (status, words)
+                default: records[index].replies[message.sequence] = (status, words)
                 }
             default:
                 guard let (status, bytes) = status() else { break }
@@ -275,6 +279,7 @@ final class ProcessSupervisor: @unchecked Sendable {
         switch Int(event.kind) {
         case Int(KEEPER_STARTED): records.with { $0[index].pid = event.pid }
         case Int(KEEPER_FAILED): lose(index) { $0.launchError = event.value }
+        case Int(KEEPER_GONE): records.with { $0[index].isGone = true }
         default:
             // Its last words first, so that the report has them.
             drain(index)

@@ -104,6 +104,10 @@ extension RunService {
         }
         shared.withLock { $0 = nil }
         node.terminate(hurried: hurried)
+        for failure in node.unsafeModules {
+            channel.say("ending", Refused(failure.description))
+            if let message = try? ControlMessage("unsafe", failure) { try? link.send(message, to: Self.coordinator) }
+        }
         if tellsTimes { tellTimes() }
         node.remove()
         self.node = nil

@@ -35,6 +35,8 @@ public enum RunWorker {
         let started = Result { () throws(SystemError) in try startKeeper() }
         _ = fcntl(descriptor, F_SETFD, FD_CLOEXEC)
         for number in [SIGINT, SIGTERM, SIGHUP, SIGPIPE] { linux_disregard(number) }
+        // Of modules inside this process; the keeper has those of all others.
+        linux_adopt_orphans()
         let channel = LineChannel(descriptor)
         var processKeeper: keeper
         switch started {
@@ -59,6 +61,7 @@ public enum RunWorker {
         }
         channel.say("opened", service.entrance.opened)
         service.serve()
+        linux_end_children()
         return 0
     }
 }

@@ -41,6 +41,8 @@ public protocol NodeSession: AnyObject {
     /// Ends the modules in order and waits until they are gone. `hurried` after a failure: those that hang get no second
     /// chance.
     func terminate(hurried: Bool)
+    /// Modules that did not reach their safe state, each with why; after `terminate`.
+    var unsafeModules: [RunFailure] { get }
     /// Where the time of the frames went on each host that has told; after `terminate`, until `remove`.
     var hostTimes: [HostTimes] { get }
     /// Timelines, where they are wanted, of each host that has told; the desk's is first. Between frames that of the desk alone.

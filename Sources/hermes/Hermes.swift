@@ -27,6 +27,7 @@ struct Hermes: ParsableCommand {
     /// Failures of commands end here, each kind with its exit code.
     static func main() {
         linux_reset_inherited()
+        linux_adopt_orphans()
         do {
             var command = try parseAsRoot(ProcessArguments.texts)
             try command.run()
@@ -46,6 +47,8 @@ struct Hermes: ParsableCommand {
     }
 
     private static func end(_ error: (any Error)?) -> Never {
+        // What modules inside this process have started, and who holds its output.
+        linux_end_children()
         let hasAllResults = Console.finish()
         guard let error else { exit(withError: hasAllResults ? ExitCode.success : ExitCode(2)) }
         let message = ByteString.shownLines(ofEncoded: fullMessage(for: error)), code = exitCode(for: error)

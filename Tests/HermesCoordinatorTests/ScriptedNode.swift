@@ -98,6 +98,7 @@ final class ScriptedNode: NodeSession, @unchecked Sendable {
     }
     func atEdge() { note(.edge) }
     func terminate(hurried: Bool) { note(.terminate(hurried: hurried)) }
+    var unsafeModules: [RunFailure] = []
     func remove() { note(.remove) }
     var slots: UnsafePointer<UInt64> { UnsafePointer(memory) }
     var epoch: UInt32 { epochCount }

@@ -119,7 +119,8 @@ const char *hermes_config_path(void); /* from create on; NULL without `config:` 
 uint64_t hermes_frame(void);          /* the frame being stepped (n while step computes frame n); 0 before */
 double hermes_time(void);             /* seconds: the simulation time at the end of that frame, n / rate */
 
-/* Says why init, stage, step, reset, save or load is about to return non-zero; shown in the report. */
+/* Says why init, stage, step, reset, save or load is about to return non-zero; shown in the report. In terminate: that the
+ * module did not reach its safe state, and why; the run has then failed. */
 #if defined(__GNUC__)
 __attribute__((format(printf, 1, 2)))
 #endif

@@ -2,7 +2,7 @@
  *
  * It is forked from the node before anything else and does four things that a node can't do for itself:
  * it is the parent of every module on a thread that never ends (parent-death signals fire when the *thread* that
- * forked exits); it outlives a node killed with SIGKILL, gives the modules their second to reach a safe state and
+ * forked exits), with a guard for each that ends what the module has started; it outlives a node killed with SIGKILL, gives the modules their second to reach a safe state and
  * then ends them with all they started; it removes the files of that run; and it holds the run's lock until then. */
 #ifndef CKEEPER_H
 #define CKEEPER_H
@@ -25,10 +25,14 @@ typedef struct keeper_program {
   const char *directory;
   int standard_output, standard_error; /* write ends of pipes */
 } keeper_program;
-/* Asks for a process, leader of a group of its own; an event tells what came of it. `id` names it from then on. */
+/* Asks for a process, leader of a group of its own; an event tells what came of it. `id` names it from then on, and may be
+ * given again once it is GONE. */
 int keeper_spawn(keeper *self, uint32_t id, const keeper_program *program);
-/* Sends a signal to a process (group: to all its group) unless it has exited. */
-int keeper_signal(keeper *self, uint32_t id, int signal, int group);
+/* Tells the module of a process to end (SIGTERM): the module itself, wherever wrappers have put it, and the process where
+ * nothing of libhermes runs in it yet. */
+int keeper_terminate(keeper *self, uint32_t id);
+/* SIGKILL for the process and everything it has started. */
+int keeper_kill(keeper *self, uint32_t id);
 
 /* Files to unlink should the node die, and folders to remove when empty. */
 enum { KEEPER_UNLINK = 10, KEEPER_RMDIR = 11 };
@@ -42,7 +46,8 @@ int keeper_hold(keeper *self, int descriptor);
 /* A pipe for a process's output: closed on exec, its read end never blocks. 0 or an errno value. */
 int keeper_pipe(int32_t ends[2]);
 
-enum { KEEPER_STARTED = 1, KEEPER_FAILED = 2, KEEPER_EXITED = 3 };
+/* EXITED: the process has; GONE: so has everything it had started. A FAILED one is GONE at once. */
+enum { KEEPER_STARTED = 1, KEEPER_FAILED = 2, KEEPER_EXITED = 3, KEEPER_GONE = 4 };
 typedef struct keeper_event {
   uint32_t kind, id;
   int32_t pid;

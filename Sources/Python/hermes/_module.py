@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import ctypes
 import operator
-import signal as _signal
 import struct
 import sys
 import traceback
@@ -52,7 +51,7 @@ def run(module_class: type) -> None:
     The class is made without arguments. `step` gets the simulated seconds it covers and returns None (or a status; not 0
     ends the run). Where it defines them, `init(config_path)`, `stage()`, `reset()`, `terminate()`, `save() -> bytes` and
     `load(state)` are called too. Without `reset` the instance goes back to what it was when `stage` was over.
-    An exception ends the run: the traceback goes to standard error, its last line into the report.
+    An exception ends the run, also one in `terminate`: a module that did not reach its safe state fails it. The traceback goes to standard error, its last line into the report.
     Raises SystemExit with the exit code when the run did not end well.
     """
     global started
@@ -64,7 +63,6 @@ def run(module_class: type) -> None:
         raise RuntimeError("hermes.run was called twice; a process is one module")
     started = True
     _line_buffered()
-    _signal.signal(_signal.SIGINT, _signal.SIG_IGN)  # when to end is the node's decision
     adapter = _Adapter(module_class)
     status = _library.library().hermes_module_run(adapter.create_function, adapter.destroy_function)
     sys.stdout.flush()
@@ -218,7 +216,9 @@ class _Adapter:
         method = getattr(self.instance, "terminate", None)
         if method is not None:
             try:
-                method()
+                status = method()
+                if status is not None and self.check("terminate", status) != 0:
+                    raise Failure(f"terminate returned {status}", status)
             except BaseException:
                 self.failed()
         try:
