@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -36,6 +37,19 @@ int keeper_start(keeper *self) {
   }
   *self = (keeper){.socket = pair[0], .pid = pid};
   return 0;
+}
+
+int keeper_process_open(pid_t pid) { return (int)syscall(SYS_pidfd_open, pid, 0); }
+
+int keeper_process_signal(int process, int signal) {
+  return syscall(SYS_pidfd_send_signal, process, signal, NULL, 0) == 0 ? 0 : errno;
+}
+
+/* A keeper that was stopped does none of what it is there for. */
+static void wake(const keeper *self) {
+  siginfo_t ended = {0};
+  if (waitid(P_PID, (id_t)self->pid, &ended, WEXITED | WNOHANG | WNOWAIT) == 0 && ended.si_pid == 0)
+    kill(self->pid, SIGCONT);
 }
 
 static int send_all(int socket, const void *bytes, size_t size) {
@@ -110,11 +124,13 @@ int keeper_spawn(keeper *self, uint32_t id, const keeper_program *program) {
 }
 
 int keeper_terminate(keeper *self, uint32_t id) {
+  wake(self);
   keeper_request request = {.type = KEEPER_TERMINATE, .id = id};
   return send_request(self, &request, NULL, NULL);
 }
 
 int keeper_kill(keeper *self, uint32_t id) {
+  wake(self);
   keeper_request request = {.type = KEEPER_KILL, .id = id};
   return send_request(self, &request, NULL, NULL);
 }
@@ -134,6 +150,11 @@ int keeper_trim(keeper *self, int recording) {
   return send_request(self, &request, &recording, NULL);
 }
 
+int keeper_follow(keeper *self, int process) {
+  keeper_request request = {.type = KEEPER_FOLLOW, .descriptors = 1};
+  return send_request(self, &request, &process, NULL);
+}
+
 int keeper_read_event(const keeper *self, keeper_event *event) {
   char *next = (char *)event;
   size_t size = sizeof *event;
@@ -149,6 +170,7 @@ int keeper_read_event(const keeper *self, keeper_event *event) {
 
 void keeper_finish(keeper *self) {
   if (self->socket < 0) return;
+  wake(self);
   keeper_request request = {.type = KEEPER_FINISH};
   send_request(self, &request, NULL, NULL);
   shutdown(self->socket, SHUT_WR);

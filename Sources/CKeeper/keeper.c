@@ -33,6 +33,8 @@ typedef struct entry {
 
 static struct {
   int socket, signals, node; /* node: a descriptor of its process, -1 where there is none */
+  int followed;              /* a process that the node is to follow when it ends; -1: none */
+  long node_limit;           /* when the node must have followed it; 0 while it lives */
   child *children;
   size_t child_count;
   entry *entries;
@@ -40,7 +42,7 @@ static struct {
   int recording; /* -1 without one */
   int *held;     /* descriptors kept open for their locks */
   size_t held_count;
-} keeper_self = {.recording = -1};
+} keeper_self = {.followed = -1, .recording = -1};
 
 static void tell(uint32_t kind, uint32_t id, pid_t pid, int32_t value) {
   keeper_event event = {kind, id, pid, value};
@@ -136,6 +138,8 @@ static void spawn(const keeper_request *request, char *texts, const int descript
 /* To the guard; to the program itself where that was killed. */
 static void pass_on(const child *each, unsigned char word) {
   if (each->is_gone) return;
+  /* One that was stopped does nothing of what it is there for. */
+  if (each->guard) kill(each->guard, SIGCONT);
   if (each->guard) send(each->socket, &word, 1, MSG_NOSIGNAL | MSG_DONTWAIT);
   else if (word == KEEPER_KILL) kill(-each->pid, SIGKILL);
   else kill(each->pid, SIGTERM);
@@ -205,6 +209,10 @@ static int serve_request(void) {
     keeper_self.held[keeper_self.held_count++] = descriptors[0];
     descriptors[0] = -1;
     break;
+  case KEEPER_FOLLOW:
+    keeper_self.followed = descriptors[0];
+    descriptors[0] = -1;
+    break;
   default: break;
   }
   for (int i = 0; i < KEEPER_DESCRIPTORS; i++)
@@ -217,11 +225,12 @@ static int serve_request(void) {
  * something, or is gone. */
 static int await(long limit, int heeds_node) {
   size_t count = 0;
-  struct pollfd *watched = calloc(keeper_self.child_count + 3, sizeof *watched);
+  struct pollfd *watched = calloc(keeper_self.child_count + 4, sizeof *watched);
   if (!watched) _exit(1);
   watched[count++] = (struct pollfd){.fd = heeds_node ? keeper_self.socket : -1, .events = POLLIN};
   watched[count++] = (struct pollfd){.fd = heeds_node ? keeper_self.node : -1, .events = POLLIN};
   watched[count++] = (struct pollfd){.fd = keeper_self.signals, .events = POLLIN};
+  watched[count++] = (struct pollfd){.fd = heeds_node ? keeper_self.followed : -1, .events = POLLIN};
   for (size_t i = 0; i < keeper_self.child_count; i++)
     if (keeper_self.children[i].socket >= 0 && keeper_self.children[i].guard)
       watched[count++] = (struct pollfd){.fd = keeper_self.children[i].socket, .events = POLLIN};
@@ -234,7 +243,7 @@ static int await(long limit, int heeds_node) {
   }
   reap();
   int is_hung_up = 0;
-  for (size_t i = 3; ready > 0 && i < count; i++) is_hung_up |= (watched[i].revents & POLLHUP) != 0;
+  for (size_t i = 4; ready > 0 && i < count; i++) is_hung_up |= (watched[i].revents & POLLHUP) != 0;
   free(watched);
   /* Its end of the socket is closed a moment before it can be reaped. */
   if (is_hung_up) poll(NULL, 0, 1);
@@ -296,6 +305,24 @@ static void remove_files(void) {
   }
 }
 
+/* Where what the node follows has ended: the node ends by itself, also when it was stopped, or is ended. Milliseconds to the
+ * next look, -1: none. */
+static long end_node(void) {
+  struct pollfd followed = {.fd = keeper_self.followed, .events = POLLIN};
+  if (followed.fd >= 0 && poll(&followed, 1, 0) > 0) {
+    close(followed.fd);
+    keeper_self.followed = -1;
+    keeper_self.node_limit = keeper_now_ms() + KEEPER_FOLLOW_MS;
+    keeper_process_signal(keeper_self.node, SIGCONT);
+  }
+  if (!keeper_self.node_limit) return -1;
+  long left = keeper_self.node_limit - keeper_now_ms();
+  if (left > 0) return left;
+  keeper_process_signal(keeper_self.node, SIGKILL);
+  keeper_self.node_limit = 0;
+  return -1;
+}
+
 void keeper_live(int socket, pid_t node) {
   keeper_self.socket = socket;
   setsid();
@@ -317,8 +344,11 @@ void keeper_live(int socket, pid_t node) {
 
   /* 1: the node lives, 0: it has finished in order, -1: it is gone. */
   int state = 1;
+  long wait = -1;
   while (state > 0) {
-    if (!await(-1, 1)) continue;
+    int has_word = await(wait, 1);
+    wait = end_node();
+    if (!has_word) continue;
     struct pollfd request = {.fd = socket, .events = POLLIN};
     if (poll(&request, 1, 0) > 0) state = serve_request();
     else state = -1;

@@ -154,7 +154,10 @@ extension Fleet {
             reports.filter { each in !reports.contains { $0.host == each.peer } }
         }
         while monotonicNow() < limit {
-            if let loss = loss.withLock({ $0 }), suspects().contains(where: { $0.peer == loss.host }) {
+            // The desk lets go of its links because of a loss, so whoever lost the desk is no cause.
+            if let loss = loss.withLock({ $0 }),
+                suspects().contains(where: { $0.peer == loss.host || $0.peer == directory.name(0) })
+            {
                 return try hostFailure() ?? report
             }
             guard let word = try link?.nextWord(until: monotonicNow() + 5_000_000, heedsAlarm: false) else { continue }

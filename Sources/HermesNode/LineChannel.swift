@@ -74,8 +74,9 @@ final class LineChannel: Sendable {
     // MARK: Receiving
 
     /// What has come; nil when the other side is gone.
-    func receive() -> [ControlMessage]? {
-        var room = [UInt8](repeating: 0, count: 1 << 16)
+    /// - Parameter most: bytes to take.
+    func receive(most: Int = 1 << 16) -> [ControlMessage]? {
+        var room = [UInt8](repeating: 0, count: most)
         let count = recv(descriptor, &room, room.count, Int32(MSG_DONTWAIT))
         if count < 0 { return errno == EAGAIN || errno == EINTR ? [] : nil }
         guard count > 0 else { return nil }
@@ -97,12 +98,18 @@ final class LineChannel: Sendable {
         }
     }
 
-    /// Waits for one message; nil when the other side is gone.
+    /// Waits for one message and takes no byte behind it: what else has come waits in the socket, where `poll` sees it. Nil
+    /// when the other side is gone.
     func next() -> ControlMessage? {
+        var room = [UInt8](repeating: 0, count: 1 << 16)
         while true {
             var ready = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
             _ = Glibc.poll(&ready, 1, -1)
-            guard let messages = receive() else { return nil }
+            let waiting = recv(descriptor, &room, room.count, Int32(MSG_DONTWAIT) | Int32(MSG_PEEK))
+            if waiting < 0 && (errno == EAGAIN || errno == EINTR) { continue }
+            guard waiting > 0 else { return nil }
+            let end = room[..<waiting].firstIndex(of: UInt8(ascii: "\n")).map { $0 + 1 }
+            guard let messages = receive(most: end ?? waiting) else { return nil }
             if let first = messages.first { return first }
         }
     }

@@ -51,13 +51,15 @@ extension NodeAgent {
     }
 
     private func open(_ message: ControlMessage, _ caller: NodeListener.Caller) throws {
+        // One that was killed right behind its question: its run would be no one's.
+        guard listener.isThere(caller) else { return }
         guard let open = message.body(OpenRun.self), Self.isName(open.simulation), Self.isName(open.host),
             (2...4096).contains(open.participants), (1..<open.participants).contains(open.index),
             (0.1...3600).contains(open.livenessSeconds), open.security.isSound(participants: open.participants)
         else { throw Refused("this open can't be read") }
         // Behind a dead one a living one may wait for the name.
         reap()
-        if runs.contains(where: { $0.name == open.simulation && $0.ending == nil && !$0.isGone }) {
+        if runs.contains(where: { $0.name == open.simulation && !$0.isEnding }) {
             throw Refused(
                 "a simulation named '\(open.simulation)' already runs there; end it where it was started, or start this one "
                     + "under another --name")
@@ -76,14 +78,21 @@ extension NodeAgent {
             WorkerOrder(
                 open: open, root: root.path, addresses: addresses(open), firstPort: settings.ports.lowerBound,
                 lastPort: settings.ports.upperBound, path: path(open), allowsInproc: settings.allowsInproc,
-                allowedVariables: settings.allowedVariables, pythonPath: settings.pythonPath, library: settings.library)
-        )
+                allowedVariables: settings.allowedVariables, pythonPath: settings.pythonPath, library: settings.library,
+                nameSeconds: isClearing(open.simulation) ? Self.nameSeconds : nil))
         runs.append(
             Run(
                 process: process, name: open.simulation, id: open.run, owner: caller, host: open.host,
                 question: message.id))
         notifier.tell("STATUS=\(status)")
     }
+
+    /// A run of that name ends here, or what it left is cleared up.
+    private func isClearing(_ name: String) -> Bool {
+        runs.contains { $0.name == name } || keepers.contains { $0.runName == name }
+    }
+    /// Seconds that takes at most, the kill ladders of the run's process and of its keeper included.
+    private static let nameSeconds = 12.0
 
     private static func isName(_ text: String) -> Bool {
         (1...64).contains(text.utf8.count)

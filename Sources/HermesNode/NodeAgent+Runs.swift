@@ -24,6 +24,9 @@ extension NodeAgent {
         /// When it must have ended, once it was told to.
         var limit: UInt64?
         var isGone = false
+        /// Ends what the process leaves when it is killed.
+        var keeper: RunKeeper?
+        var isEnding: Bool { ending != nil || limit != nil || isGone }
     }
 
     /// Seconds a run has to end; its modules take no more than their own ladder of time-outs.
@@ -38,6 +41,9 @@ extension NodeAgent {
         for message in messages {
             let run = runs[index]
             switch message.say {
+            case "keeper":
+                guard let keeper = message.body(KeeperProcess.self) else { continue }
+                runs[index].keeper = RunKeeper(keeper.pid, runName: run.name)
             case "opened":
                 guard let opened = message.body(OpenedRun.self) else { continue }
                 let place = opened.port.map { "port \($0)" } ?? opened.path ?? ""
@@ -70,8 +76,15 @@ extension NodeAgent {
         }
     }
 
+    /// A run is its coordinator's, and no one's once that is gone.
+    func endRuns(of lost: Set<NodeListener.Caller>) {
+        for index in runs.indices where lost.contains(runs[index].owner) { end(index, cause: "lost the coordinator") }
+    }
+
     func end(_ index: Int, cause: String?) {
         runs[index].process.channel.say("end", EndRun(run: runs[index].id, cause: cause))
+        // One that is stopped can't hear it.
+        kill(runs[index].process.pid, SIGCONT)
         runs[index].limit = runs[index].limit ?? deadline(after: Self.endingSeconds)
     }
 
@@ -121,8 +134,17 @@ extension NodeAgent {
             if run.droppedLines > 0 { outbox.tell("line", run.notice, to: run.owner) }
             outbox.tell("gone", GoneRun(run: run.id, cause: cause), to: run.owner)
             notifier.tell("STATUS=\(self.status)")
-            // What a process that was killed left behind.
-            if status != 0 { RunFolder.sweep() }
+            guard status != 0 else { continue }
+            // What a process that was killed left behind, its keeper clears up first.
+            if let keeper = run.keeper {
+                keeper.beginEnd()
+                keepers.append(keeper)
+            } else {
+                RunFolder.sweep()
+            }
         }
+        let known = keepers.count
+        keepers.removeAll { $0.hasEnded() }
+        if keepers.count < known { RunFolder.sweep() }
     }
 }

@@ -12,11 +12,13 @@ public final class NodeAgent {
     let settings: Settings
     let root: ModuleRoot
     private let context: MessageContext
-    private let listener: NodeListener
+    let listener: NodeListener
     let log: NodeLog
     let notifier = ServiceNotifier()
     let errands: Errands
     var runs: [Run] = []
+    /// Of runs whose process was killed.
+    var keepers: [RunKeeper] = []
     let outbox: Outbox
     private var rubbishTold = 0
     var oldCoordinators = Tally()
@@ -83,6 +85,7 @@ public final class NodeAgent {
                 guard let (caller, message) = listener.next() else { break }
                 answer(message, caller)
             }
+            endRuns(of: listener.takeLost())
             endFrozen()
             reap()
             tellRubbish()
@@ -98,7 +101,7 @@ public final class NodeAgent {
     /// Milliseconds to the next thing that is due by itself; -1 for never.
     private var pause: Int {
         if runs.contains(where: \.isGone) || !outbox.isEmpty { return 5 }
-        if runs.contains(where: { $0.limit != nil }) { return 100 }
+        if !keepers.isEmpty || runs.contains(where: { $0.limit != nil }) { return 50 }
         return notifier.watchdogMilliseconds ?? -1
     }
 
@@ -111,7 +114,7 @@ public final class NodeAgent {
         if !runs.isEmpty { log.note("ending \(runs.map(\.name).joined(separator: ", "))") }
         for index in runs.indices { end(index, cause: "its hermes-node was told to end") }
         let limit = deadline(after: 6)
-        while !runs.isEmpty && monotonicNow() < limit {
+        while !(runs.isEmpty && keepers.isEmpty) && monotonicNow() < limit {
             _ = listener.sleep(watching: runs.filter { !$0.isGone }.map(\.process.channel.descriptor), milliseconds: 20)
             for index in runs.indices where !runs[index].isGone { hear(index) }
             outbox.retry()

@@ -22,9 +22,11 @@ public final class RunFolder {
     private static let clearingSeconds = 4.0
 
     /// Takes the folder of a simulation.
-    /// - Parameter host: where it is part of a run that somebody started elsewhere.
+    /// - Parameters:
+    ///   - host: where it is part of a run that somebody started elsewhere.
+    ///   - waitingSeconds: where it is known that the run that has the name ends: how long that may take.
     /// - Throws: `RunFailure` with what to do when a living run has that name.
-    public init(name: String, host: String? = nil) throws {
+    public init(name: String, host: String? = nil, waitingSeconds: Double? = nil) throws {
         self.name = name
         path = Self.path(of: name)
         Self.sweep()
@@ -35,7 +37,7 @@ public final class RunFolder {
                     + (host.map { "host \($0)" } ?? "this machine")
                     + ", whose users share names; start this one under another --name")
         }
-        let giveUp = deadline(after: Self.clearingSeconds)
+        let giveUp = deadline(after: waitingSeconds ?? Self.clearingSeconds)
         while true {
             if let (lock, runs) = try Self.take(name) {
                 self.lock = lock
@@ -49,9 +51,7 @@ public final class RunFolder {
                 }
                 return
             }
-            if hermes_segment_owner_state(Self.segmentName(of: name)) == 1 || Self.answers(path)
-                || monotonicNow() > giveUp
-            {
+            if monotonicNow() > giveUp || waitingSeconds == nil && Self.isInUse(name) {
                 throw RunFailure(
                     .refused,
                     cause: host.map {
@@ -82,6 +82,10 @@ public final class RunFolder {
             rmdir(base)
             throw error
         }
+    }
+
+    private static func isInUse(_ name: String) -> Bool {
+        hermes_segment_owner_state(segmentName(of: name)) == 1 || answers(path(of: name))
     }
 
     /// True when something listens on the folder's control socket.

@@ -62,7 +62,9 @@ final class RunService: @unchecked Sendable {
         lines = ModuleLines(run: order.open.run, host: order.open.host, channel: channel)
         alarm = try Alarm()
         isOver = try Alarm()
-        folder = try RunFolder(name: "\(order.open.simulation).\(order.open.host)", host: order.open.host)
+        folder = try RunFolder(
+            name: "\(order.open.simulation).\(order.open.host)", host: order.open.host,
+            waitingSeconds: order.nameSeconds)
         self.processKeeper = processKeeper
         do {
             context = try MessageContext()

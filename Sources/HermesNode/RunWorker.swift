@@ -22,6 +22,13 @@ struct WorkerOrder: Codable, Sendable {
     var allowedVariables: [String]
     var pythonPath: ByteString?
     var library: ByteString?
+    /// Seconds in which another run of that name has ended here; nil where none ends.
+    var nameSeconds: Double?
+}
+
+/// What a run's process tells its node first of all: who clears up behind it.
+struct KeeperProcess: Codable, Sendable {
+    var pid: Int32
 }
 
 /// One run on one host, in a process of its own: whatever happens in it, the node and its other runs go on. It listens for
@@ -45,6 +52,8 @@ public enum RunWorker {
             channel.say("refused", Refused("\(error)"))
             return 2
         }
+        channel.say("keeper", KeeperProcess(pid: processKeeper.pid))
+        followNode(&processKeeper)
         guard let order = channel.next()?.body(WorkerOrder.self) else {
             keeper_finish(&processKeeper)
             return 2
@@ -63,6 +72,14 @@ public enum RunWorker {
         service.serve()
         linux_end_children()
         return 0
+    }
+
+    /// Has the keeper end this process when the node is gone and this one does not notice: stopped, or stuck.
+    private static func followNode(_ processKeeper: inout keeper) {
+        let node = keeper_process_open(getppid())
+        guard node >= 0 else { return }
+        keeper_follow(&processKeeper, node)
+        close(node)
     }
 }
 

@@ -4,6 +4,8 @@ import HermesSystem
 
 /// What happens to a socket's connections.
 public enum ConnectionEvent: Sendable, Equatable {
+    /// A peer has dialled; who it is will show.
+    case accepted(descriptor: Int32)
     /// A peer has proved who it is.
     case connected
     case disconnected(descriptor: Int32)
@@ -53,7 +55,10 @@ final class ConnectionEvents {
             let number = Int32(UInt16(head[0]) | UInt16(head[1]) << 8)
             let value = head[2..<6].enumerated().reduce(UInt32(0)) { $0 | UInt32($1.element) << (8 * $1.offset) }
             switch number {
-            case ZMQ_EVENT_ACCEPTED, ZMQ_EVENT_CONNECTED:
+            case ZMQ_EVENT_ACCEPTED:
+                Self.triesEvenly(Int32(bitPattern: value))
+                return .accepted(descriptor: Int32(bitPattern: value))
+            case ZMQ_EVENT_CONNECTED:
                 Self.triesEvenly(Int32(bitPattern: value))
                 continue
             case ZMQ_EVENT_HANDSHAKE_SUCCEEDED: return .connected

@@ -71,6 +71,8 @@ public struct TransportError: Error, Sendable, CustomStringConvertible {
 final class Socket: @unchecked Sendable {
     let pointer: UnsafeMutableRawPointer
     private var isOpen = true
+    /// By which connection the last message came.
+    private(set) var sourceDescriptor: Int32 = -1
 
     init(_ context: MessageContext, _ kind: Int32) throws {
         guard let pointer = zmq_socket(context.pointer, kind) else { throw TransportError("can't make a socket") }
@@ -133,6 +135,7 @@ final class Socket: @unchecked Sendable {
             guard zmq_msg_recv(&message, pointer, ZMQ_DONTWAIT) >= 0 else { return nil }
             let bytes = UnsafeRawBufferPointer(start: zmq_msg_data(&message), count: zmq_msg_size(&message))
             if parts.count < most { parts.append(Array(bytes)) }
+            sourceDescriptor = zmq_msg_get(&message, Int32(HERMES_ZMQ_SOURCE_DESCRIPTOR))
             if zmq_msg_more(&message) == 0 { return parts }
         }
     }

@@ -254,6 +254,7 @@ public final class NodeControl: @unchecked Sendable {
                 case .handshakeFailed: standing.failedHandshakes += 1
                 case .notUnderstood: standing.failedHandshakes = Self.enoughHandshakes
                 case .retried: standing.retries += 1
+                case .accepted: break
                 }
                 return false
             }

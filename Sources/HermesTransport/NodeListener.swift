@@ -10,10 +10,51 @@ public final class NodeListener {
         let name: [UInt8]
     }
 
+    /// Who speaks by which connection: one that ends takes its callers along. It has one, and seldom a second that was gone before
+    /// its message was read: the kernel has given the number of its connection again. That one shows when it is answered.
+    private struct Connections {
+        private var open: Set<Int32> = []
+        private var callers: [Int32: Set<Caller>] = [:]
+        private var descriptors: [Caller: Int32] = [:]
+        private(set) var lost: Set<Caller> = []
+
+        mutating func accepted(_ descriptor: Int32) { open.insert(descriptor) }
+
+        mutating func ended(_ descriptor: Int32) {
+            open.remove(descriptor)
+            for caller in callers.removeValue(forKey: descriptor) ?? [] {
+                descriptors[caller] = nil
+                lost.insert(caller)
+            }
+        }
+
+        mutating func isUnreachable(_ caller: Caller) {
+            guard let descriptor = descriptors.removeValue(forKey: caller) else { return }
+            callers[descriptor]?.remove(caller)
+            lost.insert(caller)
+        }
+
+        /// A message may be read when its sender has gone already.
+        mutating func spoke(_ caller: Caller, by descriptor: Int32) {
+            if descriptors[caller] == descriptor { return }
+            guard open.contains(descriptor) else { return }
+            callers[descriptor, default: []].insert(caller)
+            descriptors[caller] = descriptor
+        }
+
+        func has(_ caller: Caller) -> Bool { descriptors[caller] != nil }
+
+        mutating func takeLost() -> Set<Caller> {
+            defer { lost = [] }
+            return lost
+        }
+    }
+
     private let socket: Socket
     private let events: ConnectionEvents
     /// Handshakes that failed and messages that were none.
     public private(set) var rubbish = 0
+    private var connections = Connections()
 
     /// Bytes of the longest message somebody may send: a piece of a file is the longest there is, a million bytes in base64.
     public static let longestMessage: Int64 = 2 << 20
@@ -65,9 +106,7 @@ public final class NodeListener {
 
     /// The next message, nil when there is none, or so much rubbish before it that others should have their turn.
     public func next() -> (caller: Caller, message: ControlMessage)? {
-        while let event = events.next() {
-            if event == .handshakeFailed || event == .notUnderstood { rubbish += 1 }
-        }
+        heedEvents()
         for _ in 0..<Self.mostRubbish {
             guard let parts = socket.receive(most: 3) else {
                 if hasReadBulk { Self.giveMemoryBack() }
@@ -76,15 +115,39 @@ public final class NodeListener {
             }
             if parts.count > 2 || parts.contains(where: { $0.count > Self.bulk }) { hasReadBulk = true }
             if parts.count == 2, let message = parts[1].withUnsafeBytes({ ControlMessage($0) }) {
-                return (Caller(name: parts[0]), message)
+                let caller = Caller(name: parts[0])
+                // The kernel gives a number again once a connection has ended: what happened before this message comes first.
+                heedEvents()
+                connections.spoke(caller, by: socket.sourceDescriptor)
+                return (caller, message)
             }
             rubbish += 1
         }
         return nil
     }
 
+    private func heedEvents() {
+        while let event = events.next() {
+            switch event {
+            case .accepted(let descriptor): connections.accepted(descriptor)
+            case .disconnected(let descriptor): connections.ended(descriptor)
+            case .handshakeFailed, .notUnderstood: rubbish += 1
+            case .connected, .refusedHere, .retried: break
+            }
+        }
+    }
+
+    /// False once a caller's connection has ended: it may have said something before.
+    public func isThere(_ caller: Caller) -> Bool { connections.has(caller) }
+
+    /// Callers that have said something and are gone, each once.
+    public func takeLost() -> Set<Caller> { connections.takeLost() }
+
     /// False when too much waits for this caller already. One that is gone is not missed.
     public func send(_ message: ControlMessage, to caller: Caller) -> Bool {
-        socket.send([caller.name, message.encoded]) || zmq_errno() != EAGAIN
+        if socket.send([caller.name, message.encoded]) { return true }
+        if zmq_errno() == EAGAIN { return false }
+        connections.isUnreachable(caller)
+        return true
     }
 }

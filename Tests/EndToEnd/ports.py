@@ -3,6 +3,7 @@
 import itertools
 import random
 import socket
+import threading
 
 PORTS_OF_A_NODE = 10
 """One for the node, the others for its runs."""
@@ -28,4 +29,15 @@ def port_is_free(port):
     return True
 
 
-BLOCKS = port_blocks()
+class Shared:
+    """A generator that several threads draw from."""
+
+    def __init__(self, generator):
+        self.generator, self.lock = generator, threading.Lock()
+
+    def __next__(self):
+        with self.lock:
+            return next(self.generator)
+
+
+BLOCKS = Shared(port_blocks())

@@ -718,7 +718,7 @@ def test_nobody_else_gets_on_a_link(desk, real, heard):
 
 # ---- The page and the sources ---------------------------------------------------------------------------------------
 
-BETWEEN_NODE_AND_WORKER = {"work", "ending"}
+BETWEEN_NODE_AND_WORKER = {"keeper", "work", "ending"}
 """Said on one host only, between hermes-node and the process of a run."""
 
 

@@ -42,6 +42,15 @@ int keeper_register(keeper *self, int what, const char *path);
 int keeper_trim(keeper *self, int recording);
 /* The keeper shares this descriptor, and so the lock on it, until it ends. */
 int keeper_hold(keeper *self, int descriptor);
+/* Has the keeper end this process once `process` (of keeper_process_open) has ended: it is continued, in case it is stopped,
+ * has KEEPER_FOLLOW_MS to end by itself, and is then killed. */
+int keeper_follow(keeper *self, int process);
+enum { KEEPER_FOLLOW_MS = 4500 };
+
+/* A process by descriptor: readable once it has ended, and never another process of the same number. -1 with errno. */
+int keeper_process_open(pid_t pid);
+/* Sends a signal to it. 0 or an errno value. */
+int keeper_process_signal(int process, int signal);
 
 /* A pipe for a process's output: closed on exec, its read end never blocks. 0 or an errno value. */
 int keeper_pipe(int32_t ends[2]);
