@@ -13,7 +13,8 @@ enum {
   HERMES_WAIT_FAULT = 2,
   HERMES_WAIT_DEADLINE = 3,
   HERMES_WAIT_EXCHANGE = 4,
-  HERMES_WAIT_GUARD = 5
+  HERMES_WAIT_GUARD = 5,
+  HERMES_WAIT_BROKEN = 6 /* what the segment says can't be: something wrote over it */
 };
 /* Node: sleeps until the frame is complete, a phase waits for the node's own work (its index goes to *phase; the
  * node does it and calls hermes_barrier_finish_work), the modules of a phase are done and values go to or come from
@@ -22,6 +23,13 @@ enum {
  * something failed, or the absolute deadline passed. */
 int hermes_barrier_wait(hermes_view *view, uint64_t deadline_ns, uint32_t *phase);
 void hermes_barrier_finish_work(hermes_view *view, uint32_t phase);
+
+/* Node: whether a frame that is complete by the segment's words happened as planned; else the index of a module that has not
+ * made its step of it, or that something wrote over the barrier's words. Guarded modules are looked at by the node itself. */
+enum { HERMES_FRAME_SOUND = -1, HERMES_FRAME_BROKEN = -2 };
+int64_t hermes_barrier_verify(hermes_view *view);
+/* Node: 1 when a module is due in the frame under way and has not answered; by what the node knows, released or not. */
+int hermes_barrier_owes(const hermes_view *view, uint32_t module);
 /* Delivers the phase's wires and goes on. */
 void hermes_barrier_finish_exchange(hermes_view *view, uint32_t phase);
 
@@ -46,7 +54,10 @@ void hermes_barrier_finish_step(hermes_view *view, uint32_t module, uint32_t gen
 /* Node, once: how long whoever waits may spin before it sleeps (hermes_spin_length); 0: not at all. */
 void hermes_barrier_permit_spin(hermes_view *view, uint32_t length_ns);
 
-/* Module: sleeps until there is a step to make (1), whose begin it stamps, or a command to read (2), or *stop is set (0). */
+/* Module: before its first wait. */
+void hermes_barrier_join(hermes_view *view, uint32_t module);
+/* Module: sleeps until there is a step to make (1), whose begin it stamps, or a command to read (2), or *stop is set
+ * or the segment is lost (0). */
 int hermes_barrier_await(hermes_view *view, uint32_t module, uint32_t commands_seen, const uint32_t *stop);
 /* Wakes a module to look again. */
 void hermes_barrier_nudge(hermes_view *view, uint32_t module);
@@ -54,12 +65,14 @@ void hermes_barrier_nudge(hermes_view *view, uint32_t module);
 /* Node: what it asks of and about a module's words. */
 void hermes_add_command(hermes_view *view, uint32_t module); /* a staged module has a command in its FIFO */
 int hermes_module_ready(const hermes_view *view, uint32_t module);
+void hermes_module_set_ready(hermes_view *view, uint32_t module); /* it has said so itself, in its FIFO */
 int hermes_module_owes_step(const hermes_view *view, uint32_t module);
 uint32_t hermes_module_asked(const hermes_view *view, uint32_t module); /* the generation it was last released for */
 
-/* Delivers the wires of one phase; index phase_count delivers all wires at once. */
-void hermes_deliver(hermes_view *view, uint32_t delivery);
+/* Delivers the wires of one phase; index phase_count delivers all wires at once. 0 when the tables lead out of the segment,
+ * and what they say there was left out. */
+int hermes_deliver(hermes_view *view, uint32_t delivery);
 /* Copies what other hosts get of one phase, or at phase_count of all, to where it is sent from. */
-void hermes_gather(hermes_view *view, uint32_t phase);
+int hermes_gather(hermes_view *view, uint32_t phase);
 
 #endif

@@ -40,14 +40,19 @@ static const char *signal_name(hermes_client *client, uint32_t index) {
 }
 
 static int build_index(hermes_client *client) {
-  uint32_t count = client->view.header->signal_count, size = 16;
-  while (size < count * 2) size *= 2;
+  uint32_t count = client->view.signal_count;
+  size_t size = 16;
+  while (size < (size_t)count * 2) size *= 2;
   client->index = calloc(size, sizeof *client->index);
-  if (!client->index) return ENOMEM;
-  client->mask = size - 1;
+  if (!client->index) return hermes_error(ENOMEM, "out of memory");
+  client->mask = (uint32_t)(size - 1);
   for (uint32_t i = 0; i < count; i++) {
-    uint32_t at = hash_text(signal_name(client, i)) & client->mask;
-    while (client->index[at]) at = (at + 1) & client->mask;
+    const char *name = signal_name(client, i);
+    uint32_t at = hash_text(name) & client->mask;
+    for (; client->index[at]; at = (at + 1) & client->mask)
+      if (strcmp(signal_name(client, client->index[at] - 1), name) == 0)
+        return hermes_error(EINVAL, "signals %u and %u in the directory of %s have one name: something wrote over the segment",
+                            client->index[at] - 1, i, client->name);
     client->index[at] = i + 1;
   }
   return 0;
@@ -81,6 +86,10 @@ static void forget_oldest(void) {
   }
 }
 
+static int cut_off(const hermes_client *client) {
+  return hermes_error(ESHUTDOWN, "the segment %s is cut off: something shortened its file", client->name);
+}
+
 static hermes_client *open_client(const char *name, int staging_too) {
   hermes_client *client = calloc(1, sizeof *client);
   if (!client) {
@@ -96,7 +105,9 @@ static hermes_client *open_client(const char *name, int staging_too) {
       code = hermes_error(EAGAIN, "the simulation %s is still staging", client->name);
     else code = hermes_error(ENOENT, "no simulation runs here with the segment %s: what is there was left by a dead one", client->name);
   }
-  if (code == 0 && build_index(client) != 0) code = hermes_error(ENOMEM, "out of memory");
+  if (code == 0) code = hermes_view_keep_signals(&client->view, client->name);
+  if (code == 0) code = build_index(client);
+  if (code == 0 && hermes_view_is_lost(&client->view)) code = cut_off(client);
   if (code == 0) return remember(client);
   free_client(client);
   errno = code;
@@ -133,7 +144,7 @@ void hermes_client_close(hermes_client *client) {
   pthread_mutex_unlock(&clients_lock);
 }
 
-uint32_t hermes_client_count(hermes_client *client) { return client->view.header->signal_count; }
+uint32_t hermes_client_count(hermes_client *client) { return client->view.signal_count; }
 
 /* Levenshtein distance, bounded by the short names people type; a large number beyond that. */
 static size_t distance(const char *left, const char *right) {
@@ -161,7 +172,7 @@ int64_t hermes_client_find(hermes_client *client, const char *qualified_name) {
 
   const char *nearest = NULL;
   size_t best = strlen(qualified_name) / 3 + 2;
-  for (uint32_t i = 0; i < client->view.header->signal_count; i++) {
+  for (uint32_t i = 0; i < client->view.signal_count; i++) {
     size_t here = distance(qualified_name, signal_name(client, i));
     if (here < best) {
       best = here;
@@ -175,13 +186,13 @@ int64_t hermes_client_find(hermes_client *client, const char *qualified_name) {
 
 int hermes_client_info(hermes_client *client, uint32_t index, hermes_signal_info *info) {
   hermes_view *view = &client->view;
-  if (index >= view->header->signal_count)
+  if (index >= view->signal_count)
     return hermes_error(EINVAL, "there is no signal with the index %u", index);
   const hermes_signal_extra *extra = &view->extras[index];
   *info = (hermes_signal_info){
       .name = signal_name(client, index),
-      .unit = extra->unit_offset ? hermes_view_text(view, extra->unit_offset) : "",
-      .description = extra->description_offset ? hermes_view_text(view, extra->description_offset) : "",
+      .unit = hermes_view_text(view, extra->unit_offset),
+      .description = hermes_view_text(view, extra->description_offset),
       .type = view->directory[index].data_type,
       .flags = view->directory[index].flags,
       .wired = extra->bits & HERMES_EXTRA_WIRED ? 1 : 0,
@@ -196,21 +207,23 @@ double hermes_client_time(hermes_client *client) {
   __atomic_load(&client->view.header->time, &time, __ATOMIC_ACQUIRE);
   return time;
 }
-double hermes_client_rate(hermes_client *client) { return client->view.control->rate_hz; }
+double hermes_client_rate(hermes_client *client) { return client->view.rate_hz; }
 uint32_t hermes_client_epoch(hermes_client *client) { return hermes_load(&client->view.control->epoch); }
 uint32_t hermes_client_state(hermes_client *client) {
   uint32_t state = hermes_load(&client->view.control->state);
-  return hermes_view_owner_lives(&client->view) ? state : HERMES_STATE_ENDED;
+  int is_known = state >= HERMES_STATE_STAGING && state <= HERMES_STATE_ENDED && !hermes_view_is_lost(&client->view);
+  return is_known && hermes_view_owner_lives(&client->view) ? state : HERMES_STATE_ENDED;
 }
 
 int hermes_client_get_bits(hermes_client *client, uint32_t index, uint64_t *bits) {
-  if (index >= client->view.header->signal_count)
+  if (index >= client->view.signal_count)
     return hermes_error(EINVAL, "there is no signal with the index %u", index);
   *bits = __atomic_load_n(&client->view.data[index], __ATOMIC_ACQUIRE);
-  return 0;
+  return hermes_view_is_lost(&client->view) ? cut_off(client) : 0;
 }
 
 static int over(hermes_client *client) {
+  if (hermes_view_is_lost(&client->view)) return cut_off(client);
   return hermes_error(ESHUTDOWN, "the simulation %s has ended", client->name);
 }
 
@@ -266,7 +279,7 @@ static int sample(hermes_client *client, const uint32_t *indices, size_t count, 
   hermes_view *view = &client->view;
   hermes_control *control = view->control;
   for (size_t i = 0; i < count; i++)
-    if (indices[i] >= view->header->signal_count)
+    if (indices[i] >= view->signal_count)
       return hermes_error(EINVAL, "there is no signal with the index %u", indices[i]);
   uint64_t deadline = deadline_after(timeout_s);
   for (;;) {
@@ -280,9 +293,13 @@ static int sample(hermes_client *client, const uint32_t *indices, size_t count, 
         return hermes_error(ETIMEDOUT, "no frame of %s ended within %g s", client->name, timeout_s);
       sleep_slice(&control->snapshot_served, served, deadline);
       if (was_closed(client)) return EBADF;
-      if (hermes_load(&control->state) == HERMES_STATE_ENDED || !hermes_view_owner_lives(view)) return over(client);
+      if (hermes_client_state(client) == HERMES_STATE_ENDED) return over(client);
     }
-    if (read_snapshot(view, indices, count, bits, frame, time)) return 0;
+    if (read_snapshot(view, indices, count, bits, frame, time))
+      return hermes_view_is_lost(view) ? cut_off(client) : 0;
+    /* Rewritten meanwhile: by the node, or for ever by what is not. */
+    if (hermes_now() >= deadline)
+      return hermes_error(ETIMEDOUT, "no values of one frame of %s could be read within %g s", client->name, timeout_s);
   }
 }
 
@@ -295,13 +312,13 @@ int hermes_client_sample(hermes_client *client, const uint32_t *indices, size_t 
 /* 1 when this process is the free script that the signal belongs to. */
 static int is_own_of_free_script(const hermes_view *view, uint32_t module) {
   const char *own = getenv("HERMES_MODULE"), *shm = getenv("HERMES_SHM");
-  return own && shm && view->modules[module].kind == HERMES_KIND_FREE &&
-         strcmp(hermes_view_text(view, view->modules[module].name_offset), own) == 0;
+  return own && shm && module < view->module_count && view->module_plans[module].kind == HERMES_KIND_FREE &&
+         strcmp(hermes_view_text(view, view->module_plans[module].name_offset), own) == 0;
 }
 
 static int check_writable(hermes_client *client, uint32_t index) {
   hermes_view *view = &client->view;
-  if (index >= view->header->signal_count)
+  if (index >= view->signal_count)
     return hermes_error(EINVAL, "there is no signal with the index %u", index);
   if (view->extras[index].bits & HERMES_EXTRA_WIRED)
     return hermes_error(EPERM, "'%s' can't be set: a wire drives it", signal_name(client, index));
@@ -328,10 +345,13 @@ static int lock_queue(hermes_client *client, short type) {
 static int enqueue(hermes_client *client, const uint32_t *indices, const uint64_t *bits, size_t count) {
   hermes_view *view = &client->view;
   hermes_control *control = view->control;
-  uint64_t tail = control->queue_tail, head = hermes_load64(&control->queue_head), mask = control->queue_capacity - 1;
-  if (count > control->queue_capacity - (tail - head))
+  uint64_t tail = hermes_load64(&control->queue_tail), head = hermes_load64(&control->queue_head);
+  uint64_t capacity = view->queue_capacity, mask = capacity - 1;
+  if (tail - head > capacity)
+    return hermes_error(EINVAL, "the queue of %s can't hold what it says it does: something wrote over the segment", client->name);
+  if (count > capacity - (tail - head))
     return hermes_error(ENOBUFS, "the queue of %s has no room for %zu more values (it holds %u)", client->name, count,
-                        control->queue_capacity);
+                        view->queue_capacity);
   for (size_t i = 0; i < count; i++)
     view->queue[(tail + i) & mask] = (hermes_queue_entry){indices[i], i + 1 < count, bits[i]};
   /* The one store that makes them visible, all together. */
@@ -381,8 +401,9 @@ static int wait_frame(hermes_client *client, uint64_t target, double timeout_s) 
     if (hermes_client_epoch(client) != epoch)
       return hermes_error(ECANCELED, "the simulation %s was reset while waiting for frame %llu", client->name,
                           (unsigned long long)target);
+    if (hermes_view_is_lost(view)) return cut_off(client);
     if (frame >= target) return 0;
-    if (hermes_load(&control->state) == HERMES_STATE_ENDED || !hermes_view_owner_lives(view))
+    if (hermes_client_state(client) == HERMES_STATE_ENDED)
       return hermes_error(ESHUTDOWN, "the simulation %s ended at frame %llu, before frame %llu", client->name,
                           (unsigned long long)frame, (unsigned long long)target);
     if (hermes_now() >= deadline)
@@ -417,7 +438,7 @@ static int is_own(const hermes_client *client, uint32_t index) {
   hermes_context *context = hermes_context_current();
   uint32_t module;
   hermes_view *view = context ? hermes_context_view(context, &module) : NULL;
-  return view && view->control->run == client->view.control->run && client->view.extras[index].module == module;
+  return view && view->run == client->view.run && client->view.extras[index].module == module;
 }
 
 void hermes_shm_set(void *segment, const char *qualified_name, double value) {

@@ -33,6 +33,7 @@ struct hermes_context {
   size_t input_count, output_count;
   hermes_view *view;
   uint32_t index;
+  double dt;
   size_t (*save)(void *, size_t);
   int (*load)(const void *, size_t);
   uint32_t termination; /* (atomic, futex) 0, TERMINATING, TERMINATED */
@@ -229,23 +230,26 @@ static void rebuild_lists(hermes_context *context) {
 }
 
 int hermes_context_bind(hermes_context *context, hermes_view *view, uint32_t index) {
-  if (index >= view->control->module_count) return EINVAL;
-  const hermes_module_slot *slot = &view->modules[index];
-  uint64_t last = (uint64_t)slot->first_signal + slot->signal_count;
-  if (slot->signal_count < context->count || last > view->header->signal_count) return EINVAL;
+  if (index >= view->module_count) return EINVAL;
+  uint32_t first = view->module_plans[index].first_signal, count = view->module_plans[index].signal_count;
+  if (count < context->count || (uint64_t)first + count > view->signal_count) return EINVAL;
   /* What only the configuration lists is reached by get_signal and set_signal, as if list_signals had named it. */
-  while (context->count < slot->signal_count) {
-    uint32_t at = slot->first_signal + (uint32_t)context->count;
-    const char *qualified = hermes_view_text(view, view->directory[at].name_offset), *dot = strchr(qualified, '.');
+  while (context->count < count) {
+    uint32_t at = first + (uint32_t)context->count;
+    char *qualified = copy_text(hermes_view_text(view, view->directory[at].name_offset));
+    const char *dot = qualified ? strchr(qualified, '.') : NULL;
     signal_binding *listed = dot ? add_signal(context, dot + 1) : NULL;
-    if (!listed) return dot ? ENOMEM : EINVAL;
+    int code = !qualified || (dot && !listed) ? ENOMEM : dot ? 0 : EINVAL;
+    free(qualified);
+    if (code) return code;
     listed->named = 1;
   }
   for (size_t i = 0; i < context->count; i++) {
-    uint32_t at = slot->first_signal + (uint32_t)i;
+    uint32_t at = first + (uint32_t)i;
     signal_binding *signal = &context->signals[i];
     signal->slot = &view->data[at];
     signal->slot_type = view->directory[at].data_type;
+    if (signal->slot_type > HERMES_BOOL) return EINVAL;
     if (!signal->named && signal->slot_type != signal->type) return EINVAL;
     signal->wired = (view->extras[at].bits & HERMES_EXTRA_WIRED) != 0;
     signal->writable = (view->directory[at].flags & HERMES_SIGNAL_WRITABLE) != 0;
@@ -255,6 +259,7 @@ int hermes_context_bind(hermes_context *context, hermes_view *view, uint32_t ind
   if (!context->inputs || !context->outputs) return ENOMEM;
   context->view = view;
   context->index = index;
+  context->dt = view->module_plans[index].dt;
   rebuild_lists(context);
   return 0;
 }
@@ -338,7 +343,7 @@ int hermes_context_reset(hermes_context *context) {
 int hermes_context_step(hermes_context *context) {
   hermes_context *before = enter(context);
   for (size_t i = 0; i < context->input_count; i++) hand_over(context, context->inputs[i]);
-  int status = context->module->step ? context->module->step(context->view->modules[context->index].dt) : 0;
+  int status = context->module->step ? context->module->step(context->dt) : 0;
   for (size_t i = 0; i < context->output_count; i++) read_back(context, context->outputs[i]);
   thread_context = before;
   return status;
@@ -430,7 +435,7 @@ uint64_t hermes_frame(void) {
 
 double hermes_time(void) {
   hermes_context *context = hermes_context_current();
-  return context && context->view ? (double)hermes_frame() / context->view->control->rate_hz : 0.0;
+  return context && context->view ? (double)hermes_frame() / context->view->rate_hz : 0.0;
 }
 
 hermes_handle_t hermes_resolve(const char *local_name) {

@@ -203,6 +203,7 @@ static int start_watcher(module_process *process) {
   /* SIGTERM finds this thread whatever the module, or a wrapper before it, has blocked in the others. */
   sigfillset(&all);
   sigdelset(&all, SIGTERM);
+  sigdelset(&all, SIGBUS); /* of a segment that is cut off; blocked it would be the end of the process (mapping.h) */
   pthread_sigmask(SIG_SETMASK, &all, &before);
   int code = pthread_create(&thread, NULL, watch, process);
   pthread_sigmask(SIG_SETMASK, &before, NULL);
@@ -238,7 +239,10 @@ static int attach(module_process *process, const uint8_t *body, uint32_t length)
   if (length < sizeof process->index) return EPROTO;
   memcpy(&process->index, body, sizeof process->index);
   hermes_view view;
-  int code = hermes_view_open(&view, (const char *)body + sizeof process->index);
+  const char *name = (const char *)body + sizeof process->index;
+  int code = hermes_view_open(&view, name);
+  /* The node has made it before it says so. */
+  if (code == EAGAIN) return hermes_error(EINVAL, "%s is no segment any more: something wrote over the segment", name);
   if (code) return code;
   /* base last: the watcher takes a view with a base for a whole one. */
   uint8_t *base = view.base;
@@ -246,8 +250,9 @@ static int attach(module_process *process, const uint8_t *body, uint32_t length)
   process->view = view;
   __atomic_store_n(&process->view.base, base, __ATOMIC_RELEASE);
   code = hermes_context_bind(process->context, &process->view, process->index);
-  if (code) hermes_error(code, "the segment does not hold what this module announced");
-  return code;
+  if (code) return hermes_error(code, "the segment does not hold what this module announced");
+  hermes_barrier_join(&process->view, process->index);
+  return 0;
 }
 
 /* Only the thread that steps is made a realtime one, and not before it steps. Whoever asks for it hears what came of it. */
@@ -327,7 +332,7 @@ static int serve(module_process *process) {
     }
     switch (hermes_barrier_await(&process->view, process->index, commands_seen, &process->stopping)) {
     case 1: {
-      uint32_t generation = hermes_load(&process->view.modules[process->index].step);
+      uint32_t generation = process->view.answered;
       int status = hermes_context_step(process->context);
       end_forked();
       if (status) {
@@ -340,12 +345,21 @@ static int serve(module_process *process) {
       break;
     }
     case 2: {
+      /* It was in the FIFO before it was counted. */
+      struct pollfd command = {.fd = process->commands, .events = POLLIN};
+      if (poll(&command, 1, 0) == 0) {
+        commands_seen = hermes_load(&process->view.modules[process->index].command);
+        break;
+      }
       commands_seen++;
       int code = obey(process);
       if (code) return code == 1;
       break;
     }
-    default: return 0;
+    default:
+      if (hermes_view_is_lost(&process->view))
+        fprintf(stderr, "the segment was cut off: something shortened its file while the simulation ran\n");
+      return 0;
     }
   }
   return 0;

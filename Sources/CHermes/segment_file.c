@@ -47,6 +47,7 @@ int hermes_segment_create(hermes_view *view, const char *name, size_t size) {
     return hermes_error(code, "the segment %s can't be made: %s", name, hermes_reason(code));
   }
   view->base = base;
+  view->mapping = hermes_mapping_watch(base, size);
   view->size = size;
   view->descriptor = file;
   return 0;

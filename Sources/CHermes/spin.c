@@ -5,7 +5,7 @@
 #include "spin.h"
 
 /* Two wake-ups: whoever one waits for may itself be waking up. */
-enum { ALONE_NS = 50000, LONGEST_NS = 500000 };
+enum { ALONE_NS = 50000, LONGEST_NS = HERMES_SPIN_LONGEST_NS };
 
 uint32_t hermes_spin_length(uint32_t threads, uint32_t cores) {
   if (cores == 0) return 0;

@@ -10,6 +10,8 @@
 
 #include <stdint.h>
 
+enum { HERMES_SPIN_LONGEST_NS = 500000 };
+
 /* Of one thread that waits. Zero to begin with. */
 typedef struct hermes_spin {
   uint32_t skip, pause; /* waits to come that are left out; how many were after the last in vain */

@@ -37,7 +37,11 @@ public final class Segment: @unchecked Sendable {
         }
         isUnlinked = false
         SegmentWriter(base: view.pointee.base, layout: layout).write(share, run: run)
-        precondition(hermes_view_locate(view) == 0, "a segment just written is well formed")
+        // Who may open it may write over it: from here on this object believes its own copies.
+        if let fault = hermes_view_fault(view) {
+            throw SegmentError("the segment \(name) was written over while it was made: \(String(cString: fault))")
+        }
+        guard hermes_view_keep(view) == 0 else { throw SegmentError(String(cString: hermes_last_error())) }
     }
 
     deinit {
@@ -57,9 +61,9 @@ public final class Segment: @unchecked Sendable {
     /// The slots, 8 bytes a signal, in directory order.
     public var slots: UnsafeMutablePointer<UInt64> { view.pointee.data }
     /// Copies everything that other hosts get into the outbox, as at the start of an epoch.
-    public func gatherAll() { if hasGathers { hermes_gather(view, view.pointee.control.pointee.phase_count) } }
+    public func gatherAll() { if hasGathers { hermes_gather(view, view.pointee.phase_count) } }
     /// Delivers every wire at once, as at the start of an epoch; what other hosts sent is in the inbox by now.
-    public func deliverAll() { hermes_deliver(view, view.pointee.control.pointee.phase_count) }
+    public func deliverAll() { hermes_deliver(view, view.pointee.phase_count) }
     /// Values from other hosts, 8 bytes each.
     public var inbox: UnsafeMutablePointer<UInt64> { view.pointee.data + signalCount }
     /// Values for other hosts, 8 bytes each.
@@ -70,13 +74,13 @@ public final class Segment: @unchecked Sendable {
 
     // MARK: Frame edges
 
-    public var frame: UInt64 { view.pointee.header.pointee.frame }
+    public var frame: UInt64 { view.pointee.own.frame }
     public func publish(frame: UInt64, time: Double) { hermes_edge_publish(view, frame, time) }
     /// A reset begins: modules that ask for the frame see 0.
     public func beginReset() { hermes_edge_begin_reset(view) }
     /// The values of frame 0 are there: everybody sees the new epoch.
     public func beginEpoch() { hermes_edge_new_epoch(view) }
-    public var epoch: UInt32 { view.pointee.control.pointee.epoch }
+    public var epoch: UInt32 { view.pointee.own.epoch }
     /// Whether `applyWrites` has something to apply.
     public var hasWritesWaiting: Bool { hermes_edge_writes_wait(view) != 0 }
     /// Applies what was set from outside; the number of values.
@@ -99,6 +103,17 @@ public final class Segment: @unchecked Sendable {
         /// A guarded module has made its step or is gone.
         case guarded
         case fault, deadline
+        /// What the segment says can't be: something wrote over it.
+        case broken
+    }
+
+    /// How a frame that is complete by the segment's words really went.
+    public enum Verdict: Sendable, Equatable {
+        case sound
+        /// The module has not made its step, or failed in it.
+        case missing(module: Int)
+        /// The barrier's words are not what the frame leaves behind.
+        case broken
     }
 
     public func beginFrame(_ frame: UInt64) { hermes_barrier_begin(view, frame) }
@@ -110,12 +125,26 @@ public final class Segment: @unchecked Sendable {
         case Int(HERMES_WAIT_EXCHANGE): return .exchange(phase: Int(phase))
         case Int(HERMES_WAIT_GUARD): return .guarded
         case Int(HERMES_WAIT_FAULT): return .fault
+        case Int(HERMES_WAIT_BROKEN): return .broken
         default: return .deadline
         }
     }
     /// The node has done its work of the phase, or the guarded modules of the phase have answered: one call for each of both.
     public func finishWork(phase: Int) { hermes_barrier_finish_work(view, UInt32(phase)) }
     public func finishExchange(phase: Int) { hermes_barrier_finish_exchange(view, UInt32(phase)) }
+    /// Holds a complete frame against what this host knows of it. Guarded modules are left out: those the node counts itself.
+    @inline(__always) public func verify() -> Verdict {
+        let verdict = hermes_barrier_verify(view)
+        if verdict == Int64(HERMES_FRAME_SOUND) { return .sound }
+        return verdict < 0 ? .broken : .missing(module: Int(verdict))
+    }
+    /// What of the segment something else than this host wrote over ("its directory"); nil for nothing. Not of values. Goes
+    /// through all of it.
+    public var damage: String? { hermes_view_damage(view).map { String(cString: $0) } }
+    /// The queue of writes from outside, what modules are told by, or the file as a whole can't be used any more.
+    public var isBroken: Bool {
+        view.pointee.own.broken_queue | view.pointee.own.broken_words != 0 || hermes_view_is_lost(view) != 0
+    }
     public func raiseFault() { hermes_barrier_fault(view) }
     /// Has `waitForFrame` say that guarded modules want a look.
     public func raiseLook() { hermes_barrier_look(view) }
@@ -131,14 +160,18 @@ public final class Segment: @unchecked Sendable {
     public func announceCommand(toModule module: Int) {
         hermes_add_command(view, UInt32(module))
     }
+    /// The module has said that it is staged.
+    public func setReady(module: Int) { hermes_module_set_ready(view, UInt32(module)) }
     public func isReady(module: Int) -> Bool { hermes_module_ready(view, UInt32(module)) != 0 }
     public func status(ofModule module: Int) -> Int32 { view.pointee.modules[module].status }
     /// The module has been released for the frame under way and has not answered.
     public func isOwed(byModule module: Int) -> Bool { hermes_module_owes_step(view, UInt32(module)) != 0 }
     /// The module has been released for the frame under way.
     public func isReleased(module: Int) -> Bool {
-        hermes_module_asked(view, UInt32(module)) == view.pointee.control.pointee.generation
+        hermes_module_asked(view, UInt32(module)) == view.pointee.own.generation
     }
+    /// The module is due in the frame under way and has not answered: by what this host knows, whether released or not.
+    public func owes(module: Int) -> Bool { hermes_barrier_owes(view, UInt32(module)) != 0 }
     /// CLOCK_MONOTONIC nanoseconds of the phase's last release.
     public func releaseTime(ofPhase phase: Int) -> UInt64 { view.pointee.phases[phase].released_ns }
     /// CLOCK_MONOTONIC nanoseconds of a module's last step, as it stamped them itself.
@@ -165,6 +198,7 @@ extension Segment {
             case .restart: HERMES_GUARD_RESTART
             }
         view.pointee.modules[module].guard = UInt32(word)
+        view.pointee.module_plans[module].guard = UInt32(word)
     }
 
     /// The module owes nothing any more and is not released again; everybody who looks sees since which frame. Only

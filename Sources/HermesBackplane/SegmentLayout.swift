@@ -10,6 +10,7 @@ struct SegmentLayout {
     let modules, phases, phaseList, extras, deliveries, runs, copies, converts, stage, queue, snapshot: Int
     let queueCapacity: Int
     let texts: TextTable
+    private static let page = 4096
 
     /// - Throws: `SegmentError` when the segment would pass the 4 GiB that its offsets reach.
     init(_ share: HostShare) throws {
@@ -31,26 +32,28 @@ struct SegmentLayout {
         }
         _ = place(signals, MemoryLayout<hermes_directory_entry>.size)
         strings = place(texts.bytes.count, 1, alignment: 4)
-        data = place(signals + share.mirrorCount, 8)
+        // What only the node writes, what modules write too, and so on in turn, on pages of their own: modules map the former
+        // to be read alone.
+        data = place(signals + share.mirrorCount, 8, alignment: Self.page)
         control = place(1, MemoryLayout<hermes_control>.stride)
         modules = place(plan.modules.count, MemoryLayout<hermes_module_slot>.stride)
         phases = place(plan.phases.count, MemoryLayout<hermes_phase>.stride)
-        phaseList = place(plan.modules.count, 4)
+        phaseList = place(plan.modules.count, 4, alignment: Self.page)
         extras = place(signals, MemoryLayout<hermes_signal_extra>.stride)
         deliveries = place(everyDelivery.count, MemoryLayout<hermes_delivery>.stride)
         runs = place(everyDelivery.reduce(0) { $0 + $1.runs.count }, MemoryLayout<hermes_wire_run>.stride)
         copies = place(everyDelivery.reduce(0) { $0 + $1.copies.count }, MemoryLayout<hermes_wire_copy>.stride)
         converts = place(
             everyDelivery.reduce(0) { $0 + $1.conversions.count }, MemoryLayout<hermes_wire_convert>.stride)
-        stage = place(everyDelivery.map(\.stageCount).max() ?? 0, 8)
+        stage = place(everyDelivery.map(\.stageCount).max() ?? 0, 8, alignment: Self.page)
         // Room for every signal twice, so one call can set everything while another waits.
         var capacity = 4096
         while capacity < 2 * signals { capacity *= 2 }
         queueCapacity = capacity
         queue = place(capacity, MemoryLayout<hermes_queue_entry>.stride)
-        snapshot = place(signals, 8)
-        _ = place(0, 1, alignment: 4096)
-        total = (end + 4095) / 4096 * 4096
+        snapshot = place(signals, 8, alignment: Self.page)
+        _ = place(0, 1, alignment: Self.page)
+        total = end
         self.texts = texts
         guard total <= Int(UInt32.max) else {
             throw SegmentError(

@@ -81,6 +81,8 @@ struct SegmentWriter {
         control.pointee.owner = UInt32(getpid())
         control.pointee.state = UInt32(HERMES_STATE_STAGING)
         control.pointee.wait_target = .max
+        let queue = at(layout.queue, hermes_queue_entry.self)
+        for entry in 0..<layout.queueCapacity { queue[entry].slot = UInt32.max }
     }
 
     private func writeModules(_ share: HostShare) {

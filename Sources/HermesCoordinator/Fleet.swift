@@ -296,6 +296,9 @@ public final class Fleet: NodeSession, @unchecked Sendable {
         if alarm.isRaised { throw alarmFailure(.alarm) }
     }
 
+    /// Of this host: the others look at theirs in each frame.
+    public func conclude() throws { try desk.conclude() }
+
     public func sample(_ slots: [Int]) throws -> [UInt64] {
         var found: [Int: UInt64] = [:]
         for (host, wanted) in byHost(slots) {

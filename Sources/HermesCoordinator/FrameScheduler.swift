@@ -97,6 +97,7 @@ struct FrameScheduler {
                 try reset()
                 turnBegan = monotonicNow()
             case .end(let outcome):
+                try node.conclude()
                 return outcome
             }
         }

@@ -117,7 +117,6 @@ public final class SimulationAPI: @unchecked Sendable {
     public let name: String
     /// Every signal of this host's modules, in the segment's order.
     public let signals: [SignalInformation]
-    private let indices: [String: UInt32]
     private let segment: SegmentClient
     private var client: OpaquePointer { segment.pointer }
 
@@ -147,9 +146,10 @@ public final class SimulationAPI: @unchecked Sendable {
         var signals: [SignalInformation] = []
         for index in 0..<hermes_client_count(client) {
             var information = hermes_signal_info()
-            guard hermes_client_info(client, index, &information) == 0,
-                let type = SignalType(rawValue: information.type)
-            else { continue }
+            let code = hermes_client_info(client, index, &information)
+            guard code == 0, let type = SignalType(rawValue: information.type) else {
+                throw SimulationError(code: code == 0 ? EINVAL : code)
+            }
             signals.append(
                 SignalInformation(
                     name: String(cString: information.name), type: type, unit: String(cString: information.unit),
@@ -159,7 +159,6 @@ public final class SimulationAPI: @unchecked Sendable {
                     isWired: information.wired != 0))
         }
         self.signals = signals
-        indices = Dictionary(uniqueKeysWithValues: signals.enumerated().map { ($1.name, UInt32($0)) })
     }
 
     /// The current value of a signal.
@@ -220,8 +219,9 @@ public final class SimulationAPI: @unchecked Sendable {
     }
 
     private func index(of signal: String) throws -> UInt32 {
-        if let index = indices[signal] { return index }
-        _ = hermes_client_find(client, signal)
+        // By its bytes: two names that look alike are two signals.
+        let index = hermes_client_find(client, signal)
+        if index >= 0 { return UInt32(index) }
         throw SimulationError.unknownSignal(String(cString: hermes_last_error()))
     }
 

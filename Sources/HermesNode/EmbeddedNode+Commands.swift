@@ -14,6 +14,7 @@ extension EmbeddedNode {
                 type, head: head, body: body, until: deadline(after: startSeconds(index)))
         else { throw failure(.protocolError, index, "does not read its command FIFO") }
         if isReady { segment!.announceCommand(toModule: index) }
+        if segment?.isBroken == true { throw segmentFailure(nil, frame: nil) }
         return sequence
     }
 

@@ -40,6 +40,8 @@ extension EmbeddedNode {
     /// Each module in schedule order is told to terminate and waited for; together they have a second.
     func terminateInOrder(hurried: Bool) {
         let limit = deadline(after: 1)
+        // Modules may not hear through a segment that something wrote over.
+        let isDamaged = segment?.damage != nil
         for index in plan?.stageOrder ?? Array(simulation.modules.indices) {
             if let inside = inproc[index] {
                 if inside.terminate() != 0 {
@@ -57,7 +59,7 @@ extension EmbeddedNode {
             terminations[index] = sequence
             if isReady { segment?.announceCommand(toModule: index) }
             // One that hangs in a step does not read its FIFO; SIGTERM has libhermes terminate it from beside.
-            let owes = hurried && segment?.isOwed(byModule: index) == true
+            let owes = isDamaged || hurried && segment?.isOwed(byModule: index) == true
             let announced = record(index) { $0.announcement != nil }
             if owes || !announced { endBySignal(index) }
             if announced && !owes {

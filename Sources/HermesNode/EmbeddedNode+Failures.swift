@@ -29,13 +29,37 @@ extension EmbeddedNode {
 
     /// Who made the barrier report a fault.
     func lossFailure(frame: UInt64) -> RunFailure {
+        // Modules that find their segment gone end by themselves.
+        if segment!.isBroken { return brokenFailure(nil, frame: frame) }
+        // A process that is gone is gone; a status word may be anything.
+        if segment!.damage != nil {
+            return fatalLoss.map { lost($0, frame: frame) } ?? brokenFailure(nil, frame: frame)
+        }
         for index in recordOrder where guards?.place(of: index) == nil && segment!.status(ofModule: index) != 0 {
             return statusFailure(index, segment!.status(ofModule: index), reason(of: index), frame: frame)
         }
         if let index = fatalLoss { return lost(index, frame: frame) }
         if isAbandoned { return abandoned(frame) }
+        return brokenFailure(nil, frame: frame)
+    }
+
+    /// Something wrote over the segment. Who it was nobody can tell: whoever maps the segment may.
+    /// - Parameter index: a module that has not made its step of the frame though the segment says so.
+    func brokenFailure(_ index: Int?, frame: UInt64) -> RunFailure {
+        if isAbandoned { return abandoned(frame) }
+        if index == nil, !segment!.isBroken, let lost = fatalLoss { return self.lost(lost, frame: frame) }
+        return segmentFailure(index, frame: frame)
+    }
+
+    /// The same, whoever else has failed.
+    func segmentFailure(_ index: Int?, frame: UInt64?) -> RunFailure {
+        let found = segment!.damage ?? "the words of the barrier"
+        let missing = index.map { "; module \(simulation.modules[$0].name) has not made its step of that frame" } ?? ""
         return RunFailure(
-            .protocolError, host: hostName, frame: frame, cause: "the barrier failed for no known reason")
+            .protocolError, host: hostName, frame: frame,
+            cause:
+                "something wrote over the segment \(segment!.name), where modules and Hermes meet: it changed \(found)\(missing). "
+                + "A module, or a program that maps the segment, stores where it should not: look for a wild pointer")
     }
 
     func linkFailure(_ fault: LinkFault, frame: UInt64) -> RunFailure {
@@ -79,6 +103,8 @@ extension EmbeddedNode {
         if number != 0 {
             return failure(.signal, index, "ended by \(signalWords(number))", frame: frame)
         }
+        // One that finds its segment gone reaches its safe state and ends.
+        if status == 0, segment?.damage != nil { return segmentFailure(nil, frame: frame) }
         let before = seen.announcement == nil && !seen.isFree ? " before it announced its signals" : ""
         return failure(
             .exit, index, "exited with code \(keeper_status_code(status))\(before)\(hint(index, status))", frame: frame)

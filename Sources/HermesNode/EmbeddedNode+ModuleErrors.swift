@@ -214,6 +214,7 @@ extension EmbeddedNode {
         segment!.setProcess(pid, ofModule: index)
         try initialise([index])
         try expectSuccess(index, try send(Int(HERMES_STAGE), to: index), "stage")
+        segment!.setReady(module: index)
         if let state = guards!.entries[place].state {
             try expectSuccess(index, try send(Int(HERMES_LOAD), to: index, body: state), "load")
         }

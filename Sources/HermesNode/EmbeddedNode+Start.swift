@@ -4,6 +4,7 @@ import HermesBackplane
 import HermesModel
 import HermesPlan
 import HermesProtocol
+import HermesSystem
 import HermesTiming
 import HermesTransport
 
@@ -179,6 +180,7 @@ extension EmbeddedNode {
             try check(inside.stage(), of: index, inside, "stage")
         } else if !plan!.modules[index].isFree {
             try expectSuccess(index, try send(Int(HERMES_STAGE), to: index), "stage")
+            segment!.setReady(module: index)
         }
         lifecycles.with { _ = $0[index].handle(.stage) }
     }
@@ -201,24 +203,33 @@ extension EmbeddedNode {
                 inproc[index].map { (index: index, divisor: UInt64(plan.modules[index].divisor), module: $0) }
             }
         }
-        let stepped = plan.modules.indices.filter { !plan.modules[$0].isInproc && !plan.modules[$0].isFree }
+        let stepped = plan.phases.map { $0.filter { !plan.modules[$0].isInproc && !plan.modules[$0].isFree } }
         let reporter = reporter, hostName = hostName, guards = guards
         let warn = { (module: Int, frame: UInt64) in
             reporter.warning("waiting for host \(hostName), module \(plan.modules[module].name), frame \(frame)")
         }
         return FrameExecutor(
             segment: segment, work: work, mirror: mirror,
-            owed: {
-                stepped.filter { segment.isOwed(byModule: $0) }.map { index in
-                    let askedAgain = guards?.place(of: index).map { guards!.entries[$0].askedAgain } ?? 0
-                    return (index, max(askedAgain, segment.releaseTime(ofPhase: plan.modules[index].phase)))
+            owed: { began in
+                // Phases follow each other: only the first that is incomplete has been released.
+                for members in stepped {
+                    let owing = members.filter { segment.owes(module: $0) && !Self.isHeld($0, guards) }
+                    if owing.isEmpty { continue }
+                    return owing.filter { segment.isReleased(module: $0) }.map { index in
+                        let askedAgain = guards?.place(of: index).map { guards!.entries[$0].askedAgain } ?? 0
+                        let released = segment.releaseTime(ofPhase: plan.modules[index].phase)
+                        let isLikely = released >= began && released <= monotonicNow()
+                        return (index, max(askedAgain, isLikely ? released : began))
+                    }
                 }
+                return []
             },
             guards: guards == nil
                 ? nil
                 : FrameExecutor.Guards(
                     look: { [unowned self] in try lookAtGuarded(frame: $0) },
-                    endures: { [unowned self] in try endures($0, frame: $1) }),
+                    endures: { [unowned self] in try endures($0, frame: $1) },
+                    areComplete: { guards!.areComplete }),
             warn: warn,
             watch: StepWatch(
                 timeoutSeconds: simulation.modules.map {

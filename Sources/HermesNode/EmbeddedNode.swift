@@ -186,6 +186,7 @@ public final class EmbeddedNode: LinkedNode {
             for (slot, bits) in written { segment!.slots[slot] = bits }
             if !written.isEmpty { written.removeAll() }
         }
+        if segment!.isBroken { throw brokenFailure(nil, frame: frame) }
         guards?.begin(frame)
         defer { times!.broke() }
         do {
@@ -198,6 +199,8 @@ public final class EmbeddedNode: LinkedNode {
             throw linkFailure(fault, frame: frame)
         } catch .timedOut(let index, let seconds) {
             throw timeoutFailure(index, seconds, frame: frame)
+        } catch .broken(let index) {
+            throw brokenFailure(index, frame: frame)
         } catch .failed(let error) {
             throw error
         }
@@ -220,7 +223,9 @@ public final class EmbeddedNode: LinkedNode {
     }
 
     /// What it has at this edge it keeps, whatever else begins anew.
-    func isHeld(_ index: Int) -> Bool {
+    func isHeld(_ index: Int) -> Bool { Self.isHeld(index, guards) }
+
+    static func isHeld(_ index: Int, _ guards: GuardedModules?) -> Bool {
         guard let guards, let place = guards.place(of: index) else { return false }
         return guards.entries[place].isHeld
     }
@@ -229,6 +234,11 @@ public final class EmbeddedNode: LinkedNode {
         try attendLosses(frame: segment!.frame + 1)
         try throwIfLost(frame: segment!.frame)
         segment!.serveSnapshot()
+        if segment!.isBroken { throw brokenFailure(nil, frame: segment!.frame) }
+    }
+
+    public func conclude() throws {
+        if segment!.damage != nil { throw brokenFailure(nil, frame: segment!.frame) }
     }
 
     public var slots: UnsafePointer<UInt64> { UnsafePointer(segment!.slots) }

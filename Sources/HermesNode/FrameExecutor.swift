@@ -10,6 +10,8 @@ enum FrameFault: Error {
     case loss
     case inproc(module: Int, status: Int32)
     case timedOut(module: Int, seconds: Double)
+    /// Something wrote over the segment. The module is one that has not made its step of the frame though the segment says so.
+    case broken(module: Int?)
     /// Values of other hosts did not come.
     case link(LinkFault)
     /// A module failed that was to be held or started again, and it could not be.
@@ -24,6 +26,8 @@ struct FrameExecutor {
         let look: (_ frame: UInt64) throws -> Bool
         /// Deals with a fault of one of them; false when it is none of theirs.
         let endures: (_ fault: FrameFault, _ frame: UInt64) throws -> Bool
+        /// All of them that are due have answered.
+        let areComplete: () -> Bool
     }
 
     let segment: Segment
@@ -31,7 +35,8 @@ struct FrameExecutor {
     var work: [[(index: Int, divisor: UInt64, module: InprocModule)]]
     /// Nil on the only host.
     var mirror: SignalMirror?
-    let owed: () -> [(module: Int, since: UInt64)]
+    /// Who has been released for the frame and has not answered, by what this host knows, and since when, at least `began`.
+    let owed: (_ began: UInt64) -> [(module: Int, since: UInt64)]
     /// Nil where every failure ends the run.
     let guards: Guards?
     let warn: (_ module: Int, _ frame: UInt64) -> Void
@@ -46,15 +51,17 @@ struct FrameExecutor {
     ///    its wires are delivered and the next phase is released.
     /// 4. Where a guarded module has made its step or is gone, look at it; the node counts it out of its phase.
     /// 5. Sleep until the frame is complete, something failed, or somebody takes too long.
+    /// 6. Hold the complete frame against what this host knows of it: modules can write over all that the segment says.
     mutating func run(frame: UInt64) throws(FrameFault) {
         let began = monotonicNow()
         times.begin(frame, at: began)
         segment.beginFrame(frame)
-        var deadline = watch.firstLook(now: began)
+        var deadline = min(watch.firstLook(now: began), began + Self.longestSleep)
         while true {
             switch segment.waitForFrame(until: deadline) {
             case .complete:
-                return times.completed(at: monotonicNow())
+                times.completed(at: monotonicNow())
+                return try hold(segment.verify())
             case .work(let phase):
                 // The end of one step is the begin of the next: one look at the clock a module.
                 var begin = monotonicNow()
@@ -80,14 +87,32 @@ struct FrameExecutor {
                 if try look(frame) { deadline = min(deadline, monotonicNow() + Self.soon) }
             case .fault:
                 throw .loss
+            case .broken:
+                throw .broken(module: nil)
             case .deadline:
-                let verdict = watch.look(now: monotonicNow(), frame: frame, owed: owed()) { warn($0, frame) }
+                let now = monotonicNow(), owed = owed(began)
+                if watch.isStuck(frame: frame, isOwed: !owed.isEmpty) { throw .broken(module: nil) }
+                let verdict = watch.look(now: now, frame: frame, owed: owed) { warn($0, frame) }
                 switch verdict {
-                case .wait(let next): deadline = next
-                case .timedOut(let module, let seconds): try endure(.timedOut(module: module, seconds: seconds), frame)
+                case .wait(let next): deadline = min(next, now + (owed.isEmpty ? StepWatch.idle : Self.longestSleep))
+                case .timedOut(let module, let seconds):
+                    // Who never heard of its step is not to blame.
+                    if segment.damage != nil { throw .broken(module: nil) }
+                    try endure(.timedOut(module: module, seconds: seconds), frame)
                 }
                 if try look(frame) { deadline = min(deadline, monotonicNow() + Self.soon) }
             }
+        }
+    }
+
+    /// Nanoseconds: what should end a sleep may be written over.
+    private static let longestSleep: UInt64 = 1_000_000_000
+
+    @inline(__always) private func hold(_ verdict: Segment.Verdict) throws(FrameFault) {
+        switch verdict {
+        case .sound: if let guards, !guards.areComplete() { throw .broken(module: nil) }
+        case .missing(let module): throw .broken(module: module)
+        case .broken: throw .broken(module: nil)
         }
     }
 

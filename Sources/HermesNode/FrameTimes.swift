@@ -112,13 +112,14 @@ final class FrameTimes {
         var executed: UInt64 = 0, longest: UInt64 = 0, culprit = -1
         for (phase, members) in phases.enumerated() {
             let released = segment.releaseTime(ofPhase: phase)
-            guard released >= began else { continue }
+            guard released >= began, released <= ended else { continue }
             let due = due == 0 ? released : due
             // Processes step side by side, modules inside the node one after the other.
             var beside: UInt64 = 0, inside: UInt64 = 0, last: UInt64 = 0
             for index in members {
                 let (begin, end) = segment.stepTimes(ofModule: index)
-                guard begin >= released, end >= begin else {
+                // The stamps are the modules' own: what can't be is left out.
+                guard begin >= released, end >= begin, end <= ended else {
                     modules[index].end = 0
                     continue
                 }
@@ -163,7 +164,8 @@ final class FrameTimes {
             for index in members {
                 let (begin, end) = segment.stepTimes(ofModule: index)
                 guard begin >= released, begin <= now else { continue }
-                add(.step, begin, end >= begin ? end : now, subject: index, detail: end >= begin ? 0 : 1)
+                let hasEnded = end >= begin && end <= now
+                add(.step, begin, hasEnded ? end : now, subject: index, detail: hasEnded ? 0 : 1)
             }
         }
         add(.frame, began, now)

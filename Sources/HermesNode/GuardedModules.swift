@@ -92,6 +92,13 @@ final class GuardedModules {
         for post in isFinished.indices { isFinished[post] = false }
     }
 
+    /// Every process of them that was to step in the frame has been dealt with.
+    var areComplete: Bool {
+        posts.indices.allSatisfy { post in
+            isFinished[post] || posts[post].members.allSatisfy { !entries[$0].isDue }
+        }
+    }
+
     /// Its outputs, and what users set of it, are again what the frame began with; what wires brought stays.
     func putBack(_ place: Int) {
         let entry = entries[place]

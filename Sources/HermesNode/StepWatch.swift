@@ -20,6 +20,19 @@ struct StepWatch {
         shortestHalf = timeouts.min().map { $0 == .max ? .max : $0 / 2 } ?? .max
     }
 
+    /// Looks at which an incomplete frame had nobody who owes anything, one after the other.
+    private var idleLooks = 0
+    private var idleFrame: UInt64 = 0
+
+    /// Nothing moves a frame that is incomplete though all have answered: true when that is no moment between two of them.
+    mutating func isStuck(frame: UInt64, isOwed: Bool) -> Bool {
+        idleLooks = isOwed ? 0 : idleFrame == frame ? idleLooks + 1 : 1
+        idleFrame = frame
+        return idleLooks > 3
+    }
+    /// Nanoseconds to the next look at a frame in which nobody owes anything.
+    static let idle: UInt64 = 100_000_000
+
     /// When to look for the first time in a frame that begins now.
     func firstLook(now: UInt64) -> UInt64 { shortestHalf == .max ? .max : now + shortestHalf }
 

@@ -34,6 +34,9 @@ public protocol NodeSession: AnyObject {
     /// Answers outsiders who want the values of one frame.
     /// - Throws: `RunFailure` when a module was lost since the last frame.
     func atEdge() throws
+    /// Before a run counts as complete: what its frames went by is as it was made.
+    /// - Throws: `RunFailure` when something wrote over it.
+    func conclude() throws
     /// Values of the last completed frame, by index in the registry; between frames.
     func sample(_ slots: [Int]) throws -> [UInt64]
     /// What the next frame begins with, all of it together; between frames.

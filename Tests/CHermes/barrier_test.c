@@ -69,6 +69,7 @@ static void check_frames(uint32_t modules, uint32_t phases, uint32_t flags, uint
   for (uint64_t frame = 1; frame <= frames; frame++) {
     hermes_barrier_begin(&view, frame);
     CHECK(hermes_barrier_wait(&view, soon(), &phase) == HERMES_WAIT_COMPLETE);
+    CHECK(hermes_barrier_verify(&view) == HERMES_FRAME_SOUND);
     for (uint32_t m = 0; m < modules; m++) {
       uint64_t due = m == 1 ? (frame + 2) / 3 : frame;
       CHECK(view.data[m] == due && view.data[modules + m] == due);
@@ -210,6 +211,37 @@ static void check_guarded_failures(void) {
   small_segment_remove(&view);
 }
 
+/* A frame that is complete by the segment's words and did not happen; steps that nobody can have asked for. */
+static void check_words_written_over(void) {
+  uint32_t phase, no = 0;
+  small_segment(&view, (small_shape){.signals = 3, .modules = 3, .phases = 3, .queue = 4});
+  start(3);
+  hermes_barrier_begin(&view, 1);
+  CHECK(hermes_barrier_wait(&view, soon(), &phase) == HERMES_WAIT_COMPLETE && hermes_barrier_verify(&view) == HERMES_FRAME_SOUND);
+  uint32_t *const words[] = {&view.modules[1].stepped, (uint32_t *)&view.modules[2].status, &view.phases[1].pending,
+                             &view.control->generation, (uint32_t *)&view.control->current_frame};
+  const int64_t verdicts[] = {1, 2, HERMES_FRAME_BROKEN, HERMES_FRAME_BROKEN, HERMES_FRAME_BROKEN};
+  for (int i = 0; i < 5; i++) {
+    *words[i] ^= 4;
+    CHECK(hermes_barrier_verify(&view) == verdicts[i]);
+    *words[i] ^= 4;
+  }
+  hermes_store(&view.control->node_turn, 2); /* the node has no work in any phase */
+  hermes_barrier_begin(&view, 2);
+  CHECK(hermes_barrier_wait(&view, soon(), &phase) != HERMES_WAIT_NODE_WORK);
+  finish(3);
+
+  const uint32_t asked[] = {UINT32_MAX, 7, 0x80000000};
+  for (int i = 0; i < 3; i++) {
+    small_segment(&view, (small_shape){.signals = 1, .modules = 1, .phases = 1, .queue = 4});
+    hermes_view own = view;
+    hermes_store(&view.modules[0].step, asked[i]);
+    hermes_store(&view.modules[0].command, 1); /* so that the wait ends */
+    CHECK(hermes_barrier_await(&own, 0, 0, &no) == 2 && hermes_load(&view.control->fault));
+    small_segment_remove(&view);
+  }
+}
+
 static void check_commands(void) {
   uint32_t no = 0;
   small_segment(&view, (small_shape){.signals = 1, .modules = 1, .phases = 1, .queue = 4});
@@ -222,6 +254,7 @@ static void check_commands(void) {
 
 int main(void) {
   check_commands();
+  check_words_written_over();
   static const uint32_t spins[] = {0, 1, 50000, 500000};
   for (int i = 0; i < 4; i++) {
     check_frames(1, 1, 0, spins[i], 3000);

@@ -75,6 +75,15 @@ static inline void small_segment(hermes_view *view, small_shape shape) {
       .data_offset = data,
   };
   memcpy(view->base + control_at, &control, sizeof control);
+  hermes_module_slot *slots = (hermes_module_slot *)(void *)(view->base + control.modules_offset);
+  hermes_phase *phases = (hermes_phase *)(void *)(view->base + control.phases_offset);
+  uint32_t *list = (uint32_t *)(void *)(view->base + control.phase_list_offset);
+  for (uint32_t m = 0; m < shape.modules; m++) {
+    uint32_t phase = m * shape.phases / shape.modules;
+    slots[m] = (hermes_module_slot){.phase = phase, .divisor = 1, .kind = HERMES_KIND_PROCESS, .signal_count = 1};
+    list[m] = m;
+    if (phases[phase].module_count++ == 0) phases[phase].module_begin = m;
+  }
   CHECK(hermes_view_locate(view) == 0);
   for (uint32_t s = 0; s < shape.signals; s++) {
     uint64_t at = names + (uint64_t)s * NAME_BYTES;
@@ -86,12 +95,6 @@ static inline void small_segment(hermes_view *view, small_shape shape) {
         .flags = HERMES_SIGNAL_WRITABLE | HERMES_SIGNAL_PUBLISHED,
     };
     view->extras[s].module = shape.modules ? s % shape.modules : 0;
-  }
-  for (uint32_t m = 0; m < shape.modules; m++) {
-    uint32_t phase = m * shape.phases / shape.modules;
-    view->modules[m] = (hermes_module_slot){.phase = phase, .divisor = 1, .kind = HERMES_KIND_PROCESS, .signal_count = 1};
-    view->phase_list[m] = m;
-    if (view->phases[phase].module_count++ == 0) view->phases[phase].module_begin = m;
   }
 }
 

@@ -21,12 +21,16 @@ private final class ModuleThreads: @unchecked Sendable {
         count = modules.count
         stop.initialize(to: 0)
         for module in modules {
+            // Each process has a view of its own.
+            nonisolated(unsafe) let view = UnsafeMutablePointer<hermes_view>.allocate(capacity: 1)
+            view.initialize(to: segment.view.pointee)
             DispatchQueue(label: "module \(module)").async(group: group) { [self] in
-                while hermes_barrier_await(segment.view, UInt32(module), 0, stop) == 1 {
-                    let generation = segment.view.pointee.modules[module].step
-                    let status = step(module, segment.view.pointee.control.pointee.current_frame)
-                    hermes_barrier_finish_step(segment.view, UInt32(module), generation, status)
+                while hermes_barrier_await(view, UInt32(module), 0, stop) == 1 {
+                    let generation = view.pointee.answered
+                    let status = step(module, view.pointee.control.pointee.current_frame)
+                    hermes_barrier_finish_step(view, UInt32(module), generation, status)
                 }
+                view.deallocate()
             }
         }
     }

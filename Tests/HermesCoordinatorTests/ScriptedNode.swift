@@ -96,6 +96,7 @@ final class ScriptedNode: NodeSession, @unchecked Sendable {
         epochCount += 1
         completedFrame = 0
     }
+    func conclude() throws {}
     func atEdge() { note(.edge) }
     func terminate(hurried: Bool) { note(.terminate(hurried: hurried)) }
     var unsafeModules: [RunFailure] = []

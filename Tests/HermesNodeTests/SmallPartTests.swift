@@ -92,6 +92,16 @@ import Testing
         #expect(StepWatch(timeoutSeconds: [0, 6]).firstLook(now: 0) == 3 * second)
     }
 
+    @Test func aFrameInWhichNobodyOwesAnythingIsStuckAfterSomeLooks() {
+        var watch = StepWatch(timeoutSeconds: [0])
+        var looks = (0..<3).map { _ in watch.isStuck(frame: 1, isOwed: false) }
+        #expect(looks == [false, false, false], "a moment between two modules")
+        looks = [true, false, false, false, false].map { watch.isStuck(frame: 1, isOwed: $0) }
+        #expect(looks == [false, false, false, false, true])
+        let isNextStuck = watch.isStuck(frame: 2, isOwed: false)
+        #expect(!isNextStuck)
+    }
+
     @Test func timeCountsFromTheReleaseOfThePhase() {
         var watch = StepWatch(timeoutSeconds: [2])
         let late = 50 * second

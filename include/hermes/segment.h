@@ -16,7 +16,7 @@
 
 #define HERMES_SEGMENT_MAGIC 0x4845524Du
 #define HERMES_SEGMENT_VERSION 1u
-#define HERMES_EXTENSION_VERSION 3u
+#define HERMES_EXTENSION_VERSION 4u
 
 #define HERMES_DIRECTORY_OFFSET 64u
 #define HERMES_SIGNAL_WRITABLE 1u
@@ -77,7 +77,8 @@ typedef struct hermes_module_slot {
   uint32_t pid;      /* 28 (atomic) 0 for inproc */
   uint64_t begin_ns; /* 32 (atomic) CLOCK_MONOTONIC when its last step began, */
   uint64_t end_ns;   /* 40 (atomic) and when that had ended; before begin_ns while it steps */
-  uint8_t busy_pad[16];
+  uint32_t stepped;  /* 48 (atomic) generation of its last step that ended, stored before its phase hears of it */
+  uint8_t busy_pad[12];
   uint32_t phase;        /* 64 */
   uint32_t divisor;      /* 68 steps in frames 1, 1 + divisor, ... */
   double dt;             /* 72 seconds, divisor / rate */
@@ -134,6 +135,7 @@ typedef struct hermes_queue_entry {
   uint32_t slot, more;
   uint64_t bits;
 } hermes_queue_entry;
+#define HERMES_QUEUE_APPLIED UINT32_MAX /* in `slot`, once the node has taken it */
 
 typedef struct hermes_control {
   /* Fixed once made. */
