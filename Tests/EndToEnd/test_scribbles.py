@@ -4,12 +4,16 @@ frames that did not happen. (Segments that were written over before they are ope
 
 HERMES_SCRIBBLES   how many at random (default 100)
 """
+import mmap
 import os
 import random
 import signal
+import struct
+import subprocess
+import sys
 
 import pytest
-from conftest import Running, summary
+from conftest import LIBRARY, REPOSITORY, Running, segment_words, summary
 
 SCRIBBLES = int(os.environ.get("HERMES_SCRIBBLES", 100))
 BATCH = 20
@@ -21,7 +25,7 @@ name: {name}
   scribbler: {{ type: process, executable: ./scribbler, config: ./scribbler.do{far} }}
   a: {{ type: process, executable: ./formula, config: ./a.formula{far} }}
   b: {{ type: process, executable: ./formula, config: ./b.formula, rate_hz: 50{guard} }}
-  c: {{ type: process, executable: ./formula, config: ./c.formula }}
+  c: {{ {kind}, config: ./c.formula }}
 wiring:
   - {{ src: scribbler.count, dst: a.seen }}
   - {{ src: a.count, dst: b.seen }}
@@ -36,15 +40,16 @@ FORMULAS = {
 NAMED = "wrote over the segment"
 
 
-def lay_out(desk, place, do, frames=FRAMES, timeout=0.6, guard="", hosts="", far="", name=None):
+def lay_out(desk, place, do, frames=FRAMES, timeout=0.6, guard="", hosts="", far="", name=None, kind="type: process, executable: ./formula"):
     """`place` has the modules: the desk, or a node where `far` names its host."""
     for at in {desk, place}:
         at.module("formula")
+        at.module("formula", shared=True)
         for module, text in FORMULAS.items():
             at.write(f"{module}.formula", text)
     place.module("scribbler")
     place.write("scribbler.do", do)
-    return SIMULATION.format(name=name or desk.name, end=frames / 100, timeout=timeout, guard=guard, hosts=hosts, far=far)
+    return SIMULATION.format(name=name or desk.name, end=frames / 100, timeout=timeout, guard=guard, hosts=hosts, far=far, kind=kind)
 
 
 def outcome(finished):
@@ -78,10 +83,10 @@ def sound(desk):
     return rows(done.recording)
 
 
-def check(desk, place, sound, do, guard="", config=None):
+def check(desk, place, sound, do, config=None, **settings):
     said = desk.folder / "scribbler.do.said"
     said.unlink(missing_ok=True)
-    done = desk.run(config or lay_out(desk, place, do, guard=guard), "--summary", "-", timeout=40)
+    done = desk.run(config or lay_out(desk, place, do, **settings), "--summary", "-", timeout=40)
     try:
         told = outcome(done)
         recorded = rows(done.recording)
@@ -100,6 +105,11 @@ def test_all_of_it(desk, sound, do):
     done = check(desk, desk, sound, f"frame 20\ndo {do.split()[0]}\nsize {size}\n")
     done.expect(2, "desk", NAMED)
     assert summary(done)["frames"] < FRAMES
+
+
+def test_a_wild_pointer_ends_who_has_it(desk, sound):
+    """What only Hermes writes is read-only in the mapping that a module gets."""
+    check(desk, desk, sound, "frame 20\ndo wild\n").expect(2, "module scribbler", "frame 20", "signal 11")
 
 
 FIELDS = [
@@ -161,7 +171,9 @@ def test_anything_anywhere(desk, sound, batch):
         draw = random.Random(seed)
         do = f"frame {draw.randint(1, FRAMES - 1)}\ntimes {draw.choice([1, 1, 4])}\ndo word\nseed {seed}\n"
         guard = draw.choice(["", "", ", on_module_error: hold", ", on_module_error: restart"])
-        named += check(desk, desk, sound, do, guard).code == 2
+        # A module inside hermes makes the node wait for its own turn.
+        kind = draw.choice(["type: process, executable: ./formula", "type: inproc, executable: ./formula.so"])
+        named += check(desk, desk, sound, do, guard=guard, kind=kind).code == 2
     assert named, "none of them did anything"
 
 
@@ -174,6 +186,56 @@ def test_on_a_node(desk, nodes, sound, do, words):
     # The next run finds nothing of it.
     clean = lay_out(desk, bench, "frame 0\n", hosts=nodes.hosts, far=", host: bench")
     assert check(desk, bench, sound, "", config=clean).code == 0
+
+
+def test_anything_on_a_node(desk, nodes, sound):
+    """Values go to and from the other host meanwhile; it may be the one that says what it misses."""
+    bench = nodes.start("bench")
+    for seed in range(1000, 1000 + SCRIBBLES // 10):
+        draw = random.Random(seed)
+        do = f"frame {draw.randint(1, FRAMES - 1)}\ntimes {draw.choice([1, 4])}\ndo word\nseed {seed}\n"
+        (bench.root / "scribbler.do.said").unlink(missing_ok=True)
+        check(desk, bench, sound, do, config=lay_out(desk, bench, do, hosts=nodes.hosts, far=", host: bench"))
+        assert bench.process.poll() is None, bench.log
+
+
+PYTHON = """
+import sys
+from hermes.scripting import HermesError, SimulationAPI
+try:
+    with SimulationAPI(sys.argv[1]) as sim:
+        for signal in sim.signals():
+            sim.get(signal.name)
+except HermesError as error:
+    print(error)
+"""
+
+
+def test_commands_find_a_damaged_segment(desk):
+    """Whatever stands in it, a command and a script either work or say why not."""
+    config = lay_out(desk, desk, "frame 0\n", frames=10**6, timeout=0)
+    script = desk.write("look.py", PYTHON)
+    refused = 0
+    with Running(desk, config, "--mode", "single_frame", record=False) as sim:
+        sim.until(lambda: (segment_words(sim.name) or (0, 0))[0] == 3, "it is paused")
+        path = f"/dev/shm/hermes_{sim.name}"
+        with open(path, "r+b") as file, mmap.mmap(file.fileno(), 0) as segment:
+            sound = segment[:]
+            control, data = struct.unpack_from("<QQ", sound, 40)
+            extras, = struct.unpack_from("<Q", sound, control + 48)
+            for seed, at in enumerate([0, 24, 32, 40, 48, 64, 68, 72, 76, 88, control + 16, control + 24, extras, extras + 8, data - 8]):
+                draw = random.Random(seed)
+                segment[at:at + 4] = draw.choice([b"\0\0\0\0", b"\xff\xff\xff\xff", b"\xff\xff\xff\x7f", draw.randbytes(4)])
+                done = desk.command("get", sim.name, "a.count")
+                assert done.code in (0, 2), done.said
+                refused += done.code
+                python = subprocess.run([sys.executable, script, sim.name], capture_output=True, text=True, timeout=30,
+                                        env={**desk.environment, "PYTHONPATH": str(REPOSITORY / "Sources/Python"),
+                                             "HERMES_LIBRARY": str(LIBRARY / "libhermes.so")})
+                assert python.returncode == 0, python.stderr
+                segment[:] = sound
+            assert refused
+            assert desk.command("get", sim.name, "a.count").code == 0
 
 
 def test_ends_on_sigterm(desk):

@@ -3,7 +3,8 @@
  *
  *   frame N            in which step; 0 for none
  *   when CALL          in which call instead: init, stage, reset or terminate
- *   do WHAT            zero, ones, punch (a hole in the file), cut (its file, to SIZE bytes) or word
+ *   do WHAT            zero, ones, punch (a hole in the file), cut (its file, to SIZE bytes), word, or wild: a store far before its own
+ *                      value in the mapping that libhermes has made, into the header of the segment
  *   field NAME         which word, of those below; or
  *   seed N             anything anywhere, drawn from this number
  *   value N            what is written
@@ -110,6 +111,8 @@ static void scribble(void) {
     if (fallocate(file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, (off_t)total) != 0) exit(1);
   } else if (strcmp(what, "cut") == 0) {
     if (ftruncate(file, (off_t)size) != 0) exit(1);
+  } else if (strcmp(what, "wild") == 0) {
+    memset((uint8_t *)hermes_resolve("count").slot - header.data_offset, 0, 64);
   } else {
     if (field[0]) offset = place_of(field);
     else draw_word(&offset);
