@@ -60,6 +60,7 @@ format: ## rewrite Swift sources in the project's style
 	swift format --in-place --parallel --recursive $(SWIFT_SOURCES)
 
 lint: ## say where Swift sources depart from it
+	scripts/check-bytes
 	swift format lint --strict --parallel --recursive $(SWIFT_SOURCES)
 
 clean: ## remove everything that was built

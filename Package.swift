@@ -42,7 +42,7 @@ let package = Package(
         swift("HermesSystem", ["CLinux"]),
         swift("HermesModel", ["HermesSystem"]),
         swift("HermesConfiguration", ["HermesModel", "HermesSystem", "CYAML"]),
-        swift("HermesPlan", ["HermesModel"]),
+        swift("HermesPlan", ["HermesModel", "HermesSystem"]),
         swift("HermesBackplane", ["HermesModel", "HermesPlan", "HermesSystem", "CHermes"]),
         swift("HermesProtocol", ["HermesModel", "HermesPlan", "HermesSystem"]),
         swift(

@@ -146,11 +146,26 @@ void hermes_client_close(hermes_client *client) {
 
 uint32_t hermes_client_count(hermes_client *client) { return client->view.signal_count; }
 
-/* Levenshtein distance, bounded by the short names people type; a large number beyond that. */
-static size_t distance(const char *left, const char *right) {
-  enum { LONGEST = 96 };
-  size_t columns = strlen(right), rows = strlen(left), row[LONGEST + 1];
-  if (columns > LONGEST || rows > LONGEST) return SIZE_MAX;
+/* Of names that are compared with each other, in code points; longer ones have no near one. */
+enum { LONGEST_COMPARED = 96 };
+
+/* The code points of a text in UTF-8; a byte that is none of it counts as one. Their number, LONGEST_COMPARED + 1 for more. */
+static size_t code_points(const char *text, uint32_t points[LONGEST_COMPARED]) {
+  size_t count = 0;
+  for (const unsigned char *at = (const unsigned char *)text; *at; count++) {
+    if (count == LONGEST_COMPARED) return LONGEST_COMPARED + 1;
+    int more = *at >= 0xF0 ? 3 : *at >= 0xE0 ? 2 : *at >= 0xC0 ? 1 : 0;
+    uint32_t point = more ? *at & (0x3Fu >> more) : *at;
+    at++;
+    for (; more > 0 && (*at & 0xC0) == 0x80; more--) point = point << 6 | (*at++ & 0x3F);
+    points[count] = point;
+  }
+  return count;
+}
+
+/* Levenshtein distance. */
+static size_t distance(const uint32_t *left, size_t rows, const uint32_t *right, size_t columns) {
+  size_t row[LONGEST_COMPARED + 1];
   for (size_t j = 0; j <= columns; j++) row[j] = j;
   for (size_t i = 1; i <= rows; i++) {
     size_t diagonal = row[0];
@@ -166,21 +181,57 @@ static size_t distance(const char *left, const char *right) {
   return row[columns];
 }
 
-int64_t hermes_client_find(hermes_client *client, const char *qualified_name) {
-  for (uint32_t at = hash_text(qualified_name) & client->mask; client->index[at]; at = (at + 1) & client->mask)
-    if (strcmp(signal_name(client, client->index[at] - 1), qualified_name) == 0) return client->index[at] - 1;
+static void append_points(char *text, size_t room, const uint32_t *points, size_t count) {
+  size_t length = strlen(text);
+  if (count == 0) snprintf(text + length, room - length, " nothing");
+  for (size_t i = 0; i < count && i < 8; i++) {
+    snprintf(text + length, room - length, " U+%04X", (unsigned)points[i]);
+    length = strlen(text);
+  }
+}
 
+/* How a name is spelt besides another, where characters beyond ASCII tell them apart: those may look the same. Else "". */
+static void spelling(char *text, size_t room, const uint32_t *there, size_t there_count, const uint32_t *here,
+                     size_t here_count) {
+  text[0] = '\0';
+  while (there_count && here_count && *there == *here) there++, here++, there_count--, here_count--;
+  while (there_count && here_count && there[there_count - 1] == here[here_count - 1]) there_count--, here_count--;
+  int is_plain = 1;
+  for (size_t i = 0; i < there_count; i++) is_plain &= there[i] < 0x80;
+  for (size_t i = 0; i < here_count; i++) is_plain &= here[i] < 0x80;
+  if (is_plain) return;
+  snprintf(text, room, " It is spelt with");
+  append_points(text, room, there, there_count);
+  strncat(text, " where this has", room - strlen(text) - 1);
+  append_points(text, room, here, here_count);
+  strncat(text, "; names are compared byte by byte", room - strlen(text) - 1);
+}
+
+static void tell_unknown(hermes_client *client, const char *name) {
+  uint32_t wanted[LONGEST_COMPARED], other[LONGEST_COMPARED];
+  size_t count = code_points(name, wanted), best = count / 3 + 2;
   const char *nearest = NULL;
-  size_t best = strlen(qualified_name) / 3 + 2;
-  for (uint32_t i = 0; i < client->view.signal_count; i++) {
-    size_t here = distance(qualified_name, signal_name(client, i));
+  for (uint32_t i = 0; count <= LONGEST_COMPARED && i < client->view.signal_count; i++) {
+    size_t others = code_points(signal_name(client, i), other);
+    size_t apart = others > count ? others - count : count - others;
+    if (others > LONGEST_COMPARED || apart >= best) continue;
+    size_t here = distance(wanted, count, other, others);
     if (here < best) {
       best = here;
       nearest = signal_name(client, i);
     }
   }
-  if (nearest) hermes_error(ENOENT, "there is no signal '%s'; did you mean '%s'?", qualified_name, nearest);
-  else hermes_error(ENOENT, "there is no signal '%s'", qualified_name);
+  if (nearest) {
+    char difference[320];
+    spelling(difference, sizeof difference, other, code_points(nearest, other), wanted, count);
+    hermes_error(ENOENT, "there is no signal '%s'; did you mean '%s'?%s", name, nearest, difference);
+  } else hermes_error(ENOENT, "there is no signal '%s'", name);
+}
+
+int64_t hermes_client_find(hermes_client *client, const char *qualified_name) {
+  for (uint32_t at = hash_text(qualified_name) & client->mask; client->index[at]; at = (at + 1) & client->mask)
+    if (strcmp(signal_name(client, client->index[at] - 1), qualified_name) == 0) return client->index[at] - 1;
+  tell_unknown(client, qualified_name);
   return -1;
 }
 

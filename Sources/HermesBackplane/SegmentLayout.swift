@@ -1,5 +1,6 @@
 import CHermes
 import HermesPlan
+import HermesSystem
 
 /// Where everything of a segment lies; `docs/segment.md` is its description in words.
 struct SegmentLayout {
@@ -67,15 +68,15 @@ struct SegmentLayout {
 struct TextTable {
     private(set) var bytes: [UInt8] = []
     private(set) var nameOffsets: [Int] = []
-    private var offsets: [String: Int] = [:]
+    private var offsets: [ByteString: Int] = [:]
 
     mutating func addName(_ name: String) { nameOffsets.append(append(name)) }
 
     mutating func addExtra(_ text: String) {
-        if offsets[text] == nil { offsets[text] = append(text) }
+        if offsets[text.bytes] == nil { offsets[text.bytes] = append(text) }
     }
 
-    func offset(of text: String) -> Int { offsets[text] ?? 0 }
+    func offset(of text: String) -> Int { offsets[text.bytes] ?? 0 }
 
     private mutating func append(_ text: String) -> Int {
         let offset = bytes.count

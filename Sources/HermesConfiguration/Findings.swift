@@ -39,7 +39,12 @@ final class Findings {
 
     /// "; did you mean `x`?", or "".
     func suggestion(for name: String, among candidates: some Collection<String>) -> String {
-        nearest(to: name, among: candidates).map { "; did you mean \(quoted($0))?" } ?? ""
+        nearest(to: name, among: candidates).map { question(name, $0) } ?? ""
+    }
+
+    /// "; did you mean `x`?", and how the two are spelt where that can't be seen.
+    func question(_ name: String, _ near: String) -> String {
+        "; did you mean \(quoted(near))?\(spelling(of: near, besides: name))"
     }
 
     /// "; did you mean `x`?" for a missing file, among what stands in its folder; or "".

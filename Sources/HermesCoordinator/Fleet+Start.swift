@@ -197,18 +197,20 @@ extension Fleet {
                 realtime: RealtimeOrder(simulation, host: directory.name(host)))
             try say("launch", launch, to: host)
         }
-        var announced: [String: Announcement] = [:]
+        var announced: [ByteString: Announcement] = [:]
         let own = try desk.launch()
         for (module, announcement) in zip(simulation.modules.filter({ $0.host == nil }), own) {
-            announced[module.name] = announcement
+            announced[module.name.bytes] = announcement
         }
         try awaitAll("announced") { host, message in
             guard let body = message.body(Announced.self) else { return }
             let modules = self.simulation.modules.filter { $0.host == self.directory.name(host) }
-            for (module, announcement) in zip(modules, body.announcements) { announced[module.name] = announcement }
+            for (module, announcement) in zip(modules, body.announcements) {
+                announced[module.name.bytes] = announcement
+            }
         }
         return try simulation.modules.map { module in
-            guard let announcement = announced[module.name] else {
+            guard let announcement = announced[module.name.bytes] else {
                 throw RunFailure(.protocolError, module: module.name, host: module.host, cause: "has not announced")
             }
             return announcement

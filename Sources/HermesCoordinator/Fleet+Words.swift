@@ -91,7 +91,8 @@ extension Fleet {
         }
         guard message.say == "fired", let error = message.body(ModuleError.self) else { return false }
         errors.withLock { $0.append(error) }
-        if error.action == .held, let index = simulation.modules.firstIndex(where: { $0.name == error.module }) {
+        if error.action == .held, let index = simulation.modules.firstIndex(where: { $0.name.isSame(as: error.module) })
+        {
             states.withLock { $0[index] = .held }
         }
         return true
@@ -111,7 +112,7 @@ extension Fleet {
         }
         failure.host = failure.host ?? directory.name(host)
         openHosts.remove(host)
-        if let index = simulation.modules.firstIndex(where: { $0.name == failure.module }) {
+        if let index = failure.module.flatMap({ name in simulation.modules.firstIndex { $0.name.isSame(as: name) } }) {
             states.withLock { $0[index] = .error }
         }
         return failure

@@ -351,9 +351,10 @@ public final class Fleet: NodeSession, @unchecked Sendable {
     }
 
     public var moduleStates: [(name: String, state: ModuleState)] {
-        let own = Dictionary(desk.moduleStates.map { ($0.name, $0.state) }, uniquingKeysWith: { first, _ in first })
+        let own = Dictionary(
+            desk.moduleStates.map { ($0.name.bytes, $0.state) }, uniquingKeysWith: { first, _ in first })
         let all = states.withLock { $0 }
-        return zip(simulation.modules, all).map { module, state in (module.name, own[module.name] ?? state) }
+        return zip(simulation.modules, all).map { module, state in (module.name, own[module.name.bytes] ?? state) }
     }
 
     func setStates(_ state: ModuleState) {

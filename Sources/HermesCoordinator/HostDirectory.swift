@@ -11,14 +11,14 @@ struct HostDirectory {
 
     init(_ simulation: Simulation) {
         hosts = simulation.hosts.filter { host in simulation.modules.contains { $0.host == host.name } }
-        var indices: [String: Int] = [:]
+        var indices: [String: Int] = [:]  // ASCII
         for (index, host) in hosts.enumerated() { indices[host.name] = index + 1 }
         let hostOf = Dictionary(
-            simulation.modules.map { ($0.name, $0.host.flatMap { indices[$0] } ?? 0) },
+            simulation.modules.map { ($0.name.bytes, $0.host.flatMap { indices[$0] } ?? 0) },
             uniquingKeysWith: { first, _ in first })
         var found: Set<[Int]> = []
         for wire in simulation.wires {
-            let ends = [hostOf[wire.source.module] ?? 0, hostOf[wire.destination.module] ?? 0].sorted()
+            let ends = [hostOf[wire.source.module.bytes] ?? 0, hostOf[wire.destination.module.bytes] ?? 0].sorted()
             if ends[0] != ends[1] { found.insert(ends) }
         }
         pairs = found.sorted { ($0[0], $0[1]) < ($1[0], $1[1]) }.map { (first: $0[0], second: $0[1]) }
@@ -26,7 +26,7 @@ struct HostDirectory {
 
     /// The desk included.
     var count: Int { hosts.count + 1 }
-    func index(_ name: String) -> Int { hosts.firstIndex { $0.name == name }.map { $0 + 1 } ?? 0 }
+    func index(_ name: String) -> Int { hosts.firstIndex { $0.name == name }.map { $0 + 1 } ?? 0 }  // ASCII
     func name(_ index: Int) -> String { index == 0 ? "desk" : hosts[index - 1].name }
 
     /// Pairs of which one is to dial an address that only its own machine knows.
@@ -43,8 +43,8 @@ struct HostDirectory {
     }
 
     private static func isLocal(_ endpoint: String) -> Bool {
-        endpoint.hasPrefix("ipc://") || endpoint.hasPrefix("tcp://127.") || endpoint.hasPrefix("tcp://localhost:")
-            || endpoint.hasPrefix("tcp://[::1]")
+        let local: [ByteString] = ["ipc://", "tcp://127.", "tcp://localhost:", "tcp://[::1]"]
+        return local.contains(where: endpoint.bytes.hasPrefix)
     }
 
     /// Where a peer dials the run's link of a host that listens on `port` or `path`.

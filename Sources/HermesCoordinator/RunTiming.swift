@@ -110,7 +110,7 @@ extension RunTiming.WorstFrame {
             return
         }
         guard let slowest else { return nil }
-        var host = slowest.host, here: SlowFrame? = slowest.frame, visited: Set<String> = [host]
+        var host = slowest.host, here: SlowFrame? = slowest.frame, visited: Set<String> = [host]  // ASCII
         while let frame = here, frame.network * 2 > frame.time, let peer = frame.peer, visited.insert(peer).inserted {
             host = peer
             here =

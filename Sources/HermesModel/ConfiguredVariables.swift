@@ -10,7 +10,7 @@ public struct ConfiguredVariables: Sendable, Equatable {
     /// Beginnings of names that are for settings of modules; no common program takes one for its own.
     public static let prefixes = ["SIM_", "MODULE_", "MODEL_", "APP_"]
     /// Names that many programs know and that name neither programs nor files.
-    public static let names: Set<String> = [
+    public static let names: Set<String> = [  // ASCII
         "TZ", "LANG", "LC_ALL", "LC_CTYPE", "LC_NUMERIC", "LC_TIME", "LC_COLLATE", "LC_MONETARY", "LC_MESSAGES", "TERM",
         "NO_COLOR", "OMP_NUM_THREADS", "OMP_DYNAMIC", "OMP_PLACES", "OMP_PROC_BIND", "OMP_SCHEDULE", "OMP_STACKSIZE",
         "OMP_THREAD_LIMIT", "OMP_WAIT_POLICY", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS",

@@ -1,20 +1,25 @@
-/// The candidate that `name` was most likely meant to be, or nil when none is near: equal but for the case of its
-/// letters, or a few typing slips away (a letter wrong, missing, too many, or two swapped); a third of the name's
-/// length at most, and never more than three. Of equally near ones the first wins.
+import HermesSystem
+
+/// The candidate that `name` was most likely meant to be, or nil when none is near: one that looks the same, or is equal but
+/// for the case of its letters, or a few typing slips away (a letter wrong, missing, too many, or two swapped); a third of
+/// the name's length at most, and never more than three. Of equally near ones the first wins.
 public func nearest(to name: String, among candidates: some Sequence<String>) -> String? {
-    let wanted = Array(name.utf8.prefix(longestComparedName + 1))
-    guard !wanted.isEmpty, wanted.count <= longestComparedName else { return nil }
-    let lowered = wanted.map(lowercased)
+    guard !name.isEmpty, name.utf8.count <= 4 * longestComparedName else { return nil }
+    let wanted = name.unicodeScalars.map(\.value)
+    guard wanted.count <= longestComparedName else { return nil }
+    let seen = wanted.map(LookAlike.seen)
     var allowed = max(1, min(3, wanted.count / 3))
     var best: String?
     for candidate in candidates {
-        let count = candidate.utf8.count
-        guard count > 0, abs(count - wanted.count) <= allowed else { continue }
-        let other = Array(candidate.utf8)
-        if other == wanted { return candidate }
+        // The same text in another normal form.
+        if candidate == name { return candidate }
+        let bytes = candidate.utf8.count
+        guard bytes > 0, bytes <= 4 * (wanted.count + allowed) else { continue }
+        let other = candidate.unicodeScalars.map(\.value)
+        guard abs(other.count - wanted.count) <= allowed else { continue }
         // A single letter is one slip away from every other: that is no likeness.
-        let slips = slipsBetween(lowered, other.map(lowercased), atMost: allowed)
-        guard slips <= allowed, slips < max(wanted.count, count) else { continue }
+        let slips = slipsBetween(seen, other.map(LookAlike.seen), atMost: allowed)
+        guard slips <= allowed, slips < max(wanted.count, other.count) else { continue }
         best = candidate
         if slips == 0 { return candidate }
         allowed = slips - 1
@@ -22,20 +27,37 @@ public func nearest(to name: String, among candidates: some Sequence<String>) ->
     return best
 }
 
-/// "; did you mean `x`?" for the end of a message, or "" when no candidate is near.
+/// "; did you mean `x`?" for the end of a message, and how the two are spelt where that can't be seen; "" when no candidate
+/// is near.
 public func didYouMean(_ name: String, among candidates: some Sequence<String>) -> String {
-    nearest(to: name, among: candidates).map { "; did you mean `\($0)`?" } ?? ""
+    nearest(to: name, among: candidates).map { "; did you mean `\($0)`?\(spelling(of: $0, besides: name))" } ?? ""
 }
 
-/// Longer names are not compared: the cost grows with the square of the length.
+/// " It is spelt with U+03BC where this has U+00B5...": what tells a name from another one where characters beyond ASCII do,
+/// for those may look the same. "" where letters show it.
+public func spelling(of near: String, besides name: String) -> String {
+    var there = near.unicodeScalars[...], here = name.unicodeScalars[...]
+    while let first = there.first, first == here.first { (there, here) = (there.dropFirst(), here.dropFirst()) }
+    while let last = there.last, last == here.last { (there, here) = (there.dropLast(), here.dropLast()) }
+    guard !there.allSatisfy(\.isASCII) || !here.allSatisfy(\.isASCII) else { return "" }
+    func points(_ scalars: Substring.UnicodeScalarView) -> String {
+        scalars.isEmpty ? "nothing" : scalars.prefix(mostShownPoints).map(codePoint).joined(separator: " ")
+    }
+    let form = near == name ? ", the same text in another Unicode normal form" : ""
+    return " It is spelt with \(points(there)) where this has \(points(here))\(form); names are compared byte by byte"
+}
+
+private func codePoint(_ scalar: Unicode.Scalar) -> String {
+    let digits = String(scalar.value, radix: 16, uppercase: true)
+    return "U+" + String(repeating: "0", count: max(0, 4 - digits.utf8.count)) + digits
+}
+
+/// Longer names are not compared, in code points: the cost grows with the square of the length.
 private let longestComparedName = 128
-
-private func lowercased(_ byte: UInt8) -> UInt8 {
-    (UInt8(ascii: "A")...UInt8(ascii: "Z")).contains(byte) ? byte | 0x20 : byte
-}
+private let mostShownPoints = 8
 
 /// The optimal string alignment distance, or any number above `limit` as soon as it must exceed it.
-private func slipsBetween(_ left: [UInt8], _ right: [UInt8], atMost limit: Int) -> Int {
+private func slipsBetween(_ left: [UInt32], _ right: [UInt32], atMost limit: Int) -> Int {
     var beforePrevious = [Int](repeating: 0, count: right.count + 1)
     var previous = Array(0...right.count)
     var current = previous

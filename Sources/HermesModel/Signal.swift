@@ -1,3 +1,5 @@
+import HermesSystem
+
 /// The type of a signal's value; raw values are the segment's `data_type` codes.
 public enum SignalType: UInt8, Sendable, CaseIterable, Codable {
     case f64 = 0
@@ -24,6 +26,8 @@ public enum SignalType: UInt8, Sendable, CaseIterable, Codable {
 }
 
 /// `module.signal`: the first dot splits; a signal's name may hold more dots, a module's none.
+///
+/// Compared byte by byte: names that look the same in two normal forms are two names, as for modules in C.
 public struct SignalName: Hashable, Sendable, Comparable, CustomStringConvertible {
     public var module: String
     public var signal: String
@@ -45,6 +49,17 @@ public struct SignalName: Hashable, Sendable, Comparable, CustomStringConvertibl
     }
 
     public var description: String { "\(module).\(signal)" }
+
+    public static func == (left: Self, right: Self) -> Bool {
+        left.signal.isSame(as: right.signal) && left.module.isSame(as: right.module)
+    }
+
+    public func hash(into hasher: inout Hasher) {
+        for part in [module, signal] {
+            for byte in part.utf8 { hasher.combine(byte) }
+            hasher.combine(0 as UInt8)
+        }
+    }
 
     /// The order of recordings and listings: by the bytes of the qualified name.
     public static func < (left: Self, right: Self) -> Bool {

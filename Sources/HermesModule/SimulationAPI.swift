@@ -177,7 +177,13 @@ public final class SimulationAPI: @unchecked Sendable {
     }
 
     /// Queues values that are applied together, at one frame edge: all of them or, with an error, none.
-    public func inject(_ values: [String: Double]) throws {
+    // ASCII, or the pairs below.
+    public func inject(_ values: [String: Double]) throws { try inject(pairs: values.map { ($0, $1) }) }
+
+    /// The same for names of which two may look the same, as keys of a dictionary may not.
+    public func inject(_ values: KeyValuePairs<String, Double>) throws { try inject(pairs: values.map { ($0, $1) }) }
+
+    private func inject(pairs values: [(String, Double)]) throws {
         var indices: [UInt32] = []
         var bits: [UInt64] = []
         for (name, value) in values {

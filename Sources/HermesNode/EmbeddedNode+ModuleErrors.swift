@@ -164,7 +164,8 @@ extension EmbeddedNode {
                 try rest(seconds: pause, frame: frame)
                 try startAgain(place, frame: frame)
                 break
-            } catch let next as RunFailure where next.module == failure.module && Self.mayPass(next.code) {
+            } catch let next as RunFailure where next.module?.bytes == failure.module?.bytes && Self.mayPass(next.code)
+            {
                 failure = next
                 failure.frame = frame
             }
@@ -284,7 +285,7 @@ extension EmbeddedNode {
             do {
                 try body()
             } catch var failure as RunFailure
-                where failure.module == simulation.modules[guards.entries[place].index].name
+                where failure.module?.bytes == simulation.modules[guards.entries[place].index].name.bytes
                 && Self.mayPass(failure.code)
             {
                 failure.frame = frame

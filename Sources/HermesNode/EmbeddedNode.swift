@@ -166,7 +166,7 @@ public final class EmbeddedNode: LinkedNode {
         let stepped = Array(plan.phases.joined())
         return plan.modules.count == simulation.modules.count && Set(stepped).count == stepped.count
             && zip(plan.modules, simulation.modules).allSatisfy { planned, launched in
-                planned.name == launched.name && planned.isInproc == (launched.kind == .inproc)
+                planned.name.isSame(as: launched.name) && planned.isInproc == (launched.kind == .inproc)
             }
     }
 

@@ -16,7 +16,7 @@ final class Errands: @unchecked Sendable {
         var isOver = false
     }
 
-    static let questions: Set<String> = ["hashes", "put", "folder", "checkup"]
+    static let questions: Set<String> = ["hashes", "put", "folder", "checkup"]  // ASCII
     /// What may wait at a time; whoever pushes or asks waits for each answer.
     private static let most = 256
     private static let mostBytes = 32 << 20

@@ -1,6 +1,7 @@
 import CHermes
 import HermesModel
 import HermesPlan
+import HermesSystem
 
 /// One message of a module: its type, what it answers, and its body.
 struct FifoMessage: Equatable {
@@ -84,7 +85,7 @@ enum AnnouncementDecoder {
         guard let count = reader.u32(), Int(count) <= reader.remaining / 16 else { throw broken }
         var signals: [AnnouncedSignal] = []
         signals.reserveCapacity(Int(count))
-        var names = Set<String>(minimumCapacity: Int(count))
+        var names = Set<ByteString>(minimumCapacity: Int(count))
         for _ in 0..<count {
             guard let typeCode = reader.u8(), let flags = reader.u8(), reader.take(2) != nil,
                 let nameLength = reader.u32(), let unitLength = reader.u32(), let summaryLength = reader.u32()
@@ -105,7 +106,7 @@ enum AnnouncementDecoder {
             guard !name.unicodeScalars.contains(where: { $0.value < 32 || 127...159 ~= $0.value }) else {
                 throw FifoError(cause: "announced a signal with a control character in its name")
             }
-            guard names.insert(name).inserted else {
+            guard names.insert(name.bytes).inserted else {
                 throw FifoError(cause: "announced two signals of the name '\(name)'")
             }
             signals.append(

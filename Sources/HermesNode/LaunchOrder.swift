@@ -28,6 +28,10 @@ enum LaunchOrder {
             guard let kind = Module.Kind(rawValue: item.kind), item.environment.count % 2 == 0 else {
                 throw RunFailure(.protocolError, module: item.name, cause: "is of no known type")
             }
+            // The system would take what stands before it.
+            guard !item.holdsNUL else {
+                throw RunFailure(.protocolError, module: item.name, cause: "has a NUL character in what starts it")
+            }
             guard let onError = ErrorPolicy(rawValue: item.onError ?? ErrorPolicy.stop.rawValue),
                 kind != .inproc || onError != .restart
             else {
@@ -56,5 +60,14 @@ enum LaunchOrder {
                     onError: onError, location: nowhere))
         }
         return simulation
+    }
+}
+
+extension LaunchModules.Item {
+    /// In a path, an argument or a variable, where a text ends for the system.
+    fileprivate var holdsNUL: Bool {
+        let texts = [name] + arguments + environment
+        let paths = [program] + [workingDirectory, configuration].compactMap { $0 }
+        return texts.contains { $0.utf8.contains(0) } || paths.contains { $0.contains(0) }
     }
 }

@@ -36,7 +36,7 @@ public struct ListenAddress: Sendable {
         self.endpoint = address == "localhost" ? "tcp://127.0.0.1:\(port)" : endpoint
         isLocal = address == "localhost" || address.hasPrefix("127.") || address == "[::1]"
         if let range {
-            let ends = range.split(separator: "-").map { Int($0) }
+            let ends = range.split(separator: "-").map { Int($0) }  // ASCII
             guard ends.count == 2, let first = ends[0], let last = ends[1], 1 <= first, first <= last, last <= 65535
             else {
                 throw Wrong(description: "'\(range)' is no range of ports; write FIRST-LAST")

@@ -59,7 +59,7 @@ extension NodeAgent {
         else { throw Refused("this open can't be read") }
         // Behind a dead one a living one may wait for the name.
         reap()
-        if runs.contains(where: { $0.name == open.simulation && !$0.isEnding }) {
+        if runs.contains(where: { $0.name == open.simulation && !$0.isEnding }) {  // ASCII
             throw Refused(
                 "a simulation named '\(open.simulation)' already runs there; end it where it was started, or start this one "
                     + "under another --name")
@@ -89,7 +89,7 @@ extension NodeAgent {
 
     /// A run of that name ends here, or what it left is cleared up.
     private func isClearing(_ name: String) -> Bool {
-        runs.contains { $0.name == name } || keepers.contains { $0.runName == name }
+        runs.contains { $0.name == name } || keepers.contains { $0.runName == name }  // ASCII
     }
     /// Seconds that takes at most, the kill ladders of the run's process and of its keeper included.
     private static let nameSeconds = 12.0

@@ -4,7 +4,7 @@ import Synchronization
 final class RefusedCallers: Sendable {
     /// Whoever comes after so many different ones shares one tally with all others.
     private static let mostCallers = 100
-    private let tallies = Mutex<[String: Tally]>([:])
+    private let tallies = Mutex<[String: Tally]>([:])  // ASCII
 
     /// What to add to the line about this caller; nil when it is not to be told again.
     func add(_ caller: String) -> String? {

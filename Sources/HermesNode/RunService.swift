@@ -239,6 +239,7 @@ final class RunService: @unchecked Sendable {
 
     /// What is said before its time, or twice, can't be carried out.
     private func checkOrder(_ say: String) throws {
+        // ASCII
         let begins: [String: Stage] = ["setup": .met, "launch": .linked, "prepare": .launched, "stage": .prepared]
         let isInOrder =
             if let due = begins[say] {

@@ -27,36 +27,38 @@ enum CPUQuota {
     /// - Parameters:
     ///   - groups: a file, one line a hierarchy.
     ///   - root: the folder where they are mounted.
-    static func least(groups: String, root: String) -> Double? {
-        SystemLines(groups).flatMap { line -> [Double] in
+    static func least(groups: ByteString, root: ByteString) -> Double? {
+        let colon = UInt8(ascii: ":")
+        return lines(of: groups).flatMap { line -> [Double] in
             // "4:cpu,cpuacct:/a/b", or "0::/a/b" for all controllers at once (cgroups(7)).
-            let words = line.split(separator: ":", maxSplits: 2, omittingEmptySubsequences: false)
-            guard words.count == 3 else { return [] }
-            let isUnified = words[1].isEmpty
-            guard isUnified || words[1].split(separator: ",").contains("cpu") else { return [] }
-            return ancestors(of: String(words[2])).compactMap {
-                isUnified ? unified(root + $0) : legacy(root + "/cpu" + $0)
-            }
+            guard let (controllers, path) = line.divided(at: colon)?.behind.divided(at: colon) else { return [] }
+            let isUnified = controllers.isEmpty
+            guard isUnified || controllers.split(at: UInt8(ascii: ",")).contains("cpu") else { return [] }
+            return ancestors(of: path).compactMap { isUnified ? unified(root + $0) : legacy("\(root)/cpu\($0)") }
         }.min()
     }
 
     /// "/a/b" itself, "/a" and "".
-    private static func ancestors(of path: String) -> [String] {
-        let names = path.split(separator: "/")
-        return (0...names.count).map { names.prefix($0).map { "/" + $0 }.joined() }
+    private static func ancestors(of path: ByteString) -> [ByteString] {
+        path.pathComponents.reduce(into: [.empty]) { places, name in places.append("\(places.last!)/\(name)") }
     }
 
     /// "max 100000" or "50000 100000": of so many microseconds.
-    private static func unified(_ folder: String) -> Double? {
-        let numbers = (SystemLines.first(of: folder + "/cpu.max") ?? "").split(separator: " ").map { Double($0) }
+    private static func unified(_ folder: ByteString) -> Double? {
+        let words = lines(of: folder + "/cpu.max").first?.split(at: UInt8(ascii: " ")) ?? []
+        let numbers = words.map { $0.text.flatMap { Double($0) } }
         guard numbers.count == 2, let quota = numbers[0], let period = numbers[1], period > 0 else { return nil }
         return quota / period
     }
 
-    private static func legacy(_ folder: String) -> Double? {
-        guard let quota = SystemLines.first(of: folder + "/cpu.cfs_quota_us").flatMap({ Double($0) }), quota > 0,
-            let period = SystemLines.first(of: folder + "/cpu.cfs_period_us").flatMap({ Double($0) }), period > 0
+    private static func legacy(_ folder: ByteString) -> Double? {
+        func number(_ file: ByteString) -> Double? { lines(of: folder + file).first?.text.flatMap { Double($0) } }
+        guard let quota = number("/cpu.cfs_quota_us"), quota > 0, let period = number("/cpu.cfs_period_us"), period > 0
         else { return nil }
         return quota / period
+    }
+
+    private static func lines(of path: ByteString) -> [ByteString] {
+        (try? ByteString(contentsOf: path))?.split(at: UInt8(ascii: "\n")) ?? []
     }
 }

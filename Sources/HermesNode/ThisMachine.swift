@@ -39,11 +39,11 @@ public enum ThisMachine {
         var processor = "unknown", features: [String] = []
         for line in SystemLines("/proc/cpuinfo") {
             if line.isEmpty { break }
-            guard let colon = line.firstIndex(of: ":") else { continue }
+            guard let colon = line.firstIndex(of: ":") else { continue }  // ASCII
             let value = line[line.index(after: colon)...].drop { $0 == " " }
             if line.hasPrefix("model name") { processor = String(value) }
             if line.hasPrefix("flags") || line.hasPrefix("Features") {
-                let all = Set(value.split(separator: " ").map(String.init))
+                let all = Set(value.split(separator: " ").map(String.init))  // ASCII
                 features = telling.filter(all.contains)
             }
         }

@@ -1,4 +1,5 @@
 import HermesModel
+import HermesSystem
 
 /// What a configuration alone says of its frames, before any module has announced a signal: phases, placement, rates,
 /// each wire's delay, mirrors between hosts and chains of wires. A pure function of the simulation.
@@ -59,25 +60,26 @@ public struct PlanOutline: Sendable {
     public init(_ simulation: Simulation) {
         phases = simulation.execution.schedule
         let phaseOf = Dictionary(
-            phases.enumerated().flatMap { phase, names in names.map { ($0, phase) } },
+            phases.enumerated().flatMap { phase, names in names.map { ($0.bytes, phase) } },
             uniquingKeysWith: { first, _ in first })
-        let hostOf = Dictionary(simulation.modules.map { ($0.name, $0.host) }, uniquingKeysWith: { first, _ in first })
+        let hostOf = Dictionary(
+            simulation.modules.map { ($0.name.bytes, $0.host) }, uniquingKeysWith: { first, _ in first })
         let base = simulation.execution.rateHz
         modules = simulation.modules.map { module in
             let divisor = module.rateHz.flatMap { StepInterval.frames(rateHz: $0, baseRateHz: base) } ?? 1
             return Member(
-                name: module.name, kind: module.kind, host: module.host, phase: phaseOf[module.name] ?? 0,
+                name: module.name, kind: module.kind, host: module.host, phase: phaseOf[module.name.bytes] ?? 0,
                 divisor: divisor, rateHz: base / Double(divisor), dt: Double(divisor) / base)
         }
         links = simulation.wires.map { wire in
-            let phase = phaseOf[wire.source.module] ?? 0
+            let phase = phaseOf[wire.source.module.bytes] ?? 0
             return Link(
                 source: wire.source, destination: wire.destination, gain: wire.gain, offset: wire.offset,
-                fromHost: hostOf[wire.source.module] ?? nil, toHost: hostOf[wire.destination.module] ?? nil,
-                phase: phase, delayFrames: Self.delay(from: phase, to: phaseOf[wire.destination.module] ?? 0))
+                fromHost: hostOf[wire.source.module.bytes] ?? nil, toHost: hostOf[wire.destination.module.bytes] ?? nil,
+                phase: phase, delayFrames: Self.delay(from: phase, to: phaseOf[wire.destination.module.bytes] ?? 0))
         }
         mirrors = Self.mirrors(links, phases.count)
-        chains = Self.chains(links) { phaseOf[$0.module] ?? 0 }
+        chains = Self.chains(links) { phaseOf[$0.module.bytes] ?? 0 }
     }
 
     /// A wire to a later phase arrives in the same frame, any other for the next.
@@ -100,9 +102,9 @@ public struct PlanOutline: Sendable {
     }
 
     private static func chains(_ links: [Link], phase: (SignalName) -> Int) -> [Chain] {
-        let leaving = Dictionary(grouping: links.indices) { links[$0].source.module }
+        let leaving = Dictionary(grouping: links.indices) { links[$0].source.module.bytes }
         return links.indices.flatMap { first in
-            (leaving[links[first].destination.module] ?? []).compactMap { second -> Chain? in
+            (leaving[links[first].destination.module.bytes] ?? []).compactMap { second -> Chain? in
                 guard mayMeet(links[first].destination.signal, links[second].source.signal) else { return nil }
                 return Chain(
                     first: first, second: second,
@@ -126,12 +128,11 @@ public struct PlanOutline: Sendable {
         }
     }
 
-    private static func covers(_ head: String, _ tail: String, _ name: String) -> Bool {
-        name.utf8.count >= head.utf8.count + tail.utf8.count && name.hasPrefix(head) && name.hasSuffix(tail)
+    private static func covers(_ head: ByteString, _ tail: ByteString, _ name: ByteString) -> Bool {
+        name.count >= head.count + tail.count && name.hasPrefix(head) && name.hasSuffix(tail)
     }
 
-    private static func halves(_ name: String) -> (head: String, tail: String?) {
-        guard let star = name.firstIndex(of: "*") else { return (name, nil) }
-        return (String(name[..<star]), String(name[name.index(after: star)...]))
+    private static func halves(_ name: String) -> (head: ByteString, tail: ByteString?) {
+        name.bytes.divided(at: UInt8(ascii: "*")) ?? (name.bytes, nil)
     }
 }

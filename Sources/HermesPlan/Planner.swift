@@ -1,4 +1,5 @@
 import HermesModel
+import HermesSystem
 
 /// What one module said of itself before the segment exists.
 public struct Announcement: Sendable {
@@ -37,9 +38,9 @@ public enum Planner {
                 $0.isWritable = false
             }
         }
-        let phases = simulation.execution.schedule.map { names in
-            names.compactMap { name in simulation.modules.firstIndex { $0.name == name } }
-        }
+        let places = Dictionary(
+            simulation.modules.enumerated().map { ($1.name.bytes, $0) }, uniquingKeysWith: { first, _ in first })
+        let phases = simulation.execution.schedule.map { names in names.compactMap { places[$0.bytes] } }
         for (phase, members) in phases.enumerated() {
             for member in members { modules[member].phase = phase }
         }
@@ -64,14 +65,15 @@ public enum Planner {
         var modules: [PlannedModule] = []
         for (index, (module, announcement)) in zip(simulation.modules, announcements).enumerated() {
             let first = registry.signals.count
-            var settings = Dictionary(module.signals.map { ($0.name, $0) }, uniquingKeysWith: { first, _ in first })
+            var settings = Dictionary(
+                module.signals.map { ($0.name.bytes, $0) }, uniquingKeysWith: { first, _ in first })
             for announced in announcement.signals {
                 let signal = merge(
-                    announced, settings.removeValue(forKey: announced.name), of: module, index, &diagnostics)
+                    announced, settings.removeValue(forKey: announced.name.bytes), of: module, index, &diagnostics)
                 registry.register(signal)
             }
             let mayListMore = module.kind == .script || announcement.signals.isEmpty
-            for listed in module.signals where settings[listed.name] != nil {
+            for listed in module.signals where settings[listed.name.bytes] != nil {
                 if mayListMore {
                     let own = AnnouncedSignal(name: listed.name, isNamedAccess: true)
                     registry.register(merge(own, listed, of: module, index, &diagnostics))

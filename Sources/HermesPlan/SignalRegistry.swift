@@ -1,4 +1,5 @@
 import HermesModel
+import HermesSystem
 
 /// A signal as the simulation knows it: what its module announced with what the configuration says over it.
 public struct Signal: Sendable, Equatable {
@@ -34,23 +35,23 @@ public struct Signal: Sendable, Equatable {
 /// All signals of a simulation, by qualified name and by module. A module's signals are neighbours.
 public struct SignalRegistry: Sendable {
     public private(set) var signals: [Signal] = []
-    private var indices: [String: Int] = [:]
+    private var indices: [ByteString: Int] = [:]
 
     public init() {}
 
     /// Adds a signal; nil when its name is taken, else its index.
     @discardableResult
     public mutating func register(_ signal: Signal) -> Int? {
-        let name = signal.name.description
+        let name = signal.name.description.bytes
         guard indices[name] == nil else { return nil }
         indices[name] = signals.count
         signals.append(signal)
         return signals.count - 1
     }
 
-    public func index(of qualifiedName: String) -> Int? { indices[qualifiedName] }
+    public func index(of qualifiedName: String) -> Int? { indices[qualifiedName.bytes] }
 
-    public func get(_ qualifiedName: String) -> Signal? { indices[qualifiedName].map { signals[$0] } }
+    public func get(_ qualifiedName: String) -> Signal? { indices[qualifiedName.bytes].map { signals[$0] } }
 
     /// The signals of a module, by its index in the plan, in the order it announced them.
     public func signals(ofModule module: Int) -> [Signal] { signals.filter { $0.module == module } }
@@ -62,7 +63,8 @@ public struct SignalRegistry: Sendable {
 
     /// "; did you mean ...?" for a name that isn't registered, or "".
     public func hint(for name: SignalName) -> String {
-        didYouMean(name.signal, among: signals.lazy.filter { $0.name.module == name.module }.map(\.name.signal))
+        didYouMean(
+            name.signal, among: signals.lazy.filter { $0.name.module.isSame(as: name.module) }.map(\.name.signal))
     }
 
     mutating func update(_ index: Int, _ change: (inout Signal) -> Void) { change(&signals[index]) }

@@ -1,4 +1,5 @@
 import HermesModel
+import HermesSystem
 
 /// A wire between two known signals, by their indices in the registry.
 public struct ResolvedWire: Sendable, Equatable {
@@ -34,19 +35,22 @@ struct WireResolver {
 
     /// The pairs a bulk wire stands for: whatever `*` covers in a source's name it covers in the destination's.
     private mutating func expand(_ wire: Wire) -> [(SignalName, SignalName)] {
-        let (prefix, suffix) = halves(wire.source.signal)
-        let (left, right) = halves(wire.destination.signal)
+        let (prefix, suffix) = Self.halves(wire.source.signal)
+        let (left, right) = Self.halves(wire.destination.signal)
         let pairs = registry.signals.lazy
-            .filter { $0.name.module == wire.source.module }
+            .filter { $0.name.module.isSame(as: wire.source.module) }
             .map(\.name.signal)
-            .filter {
-                $0.utf8.count >= prefix.utf8.count + suffix.utf8.count && $0.hasPrefix(prefix) && $0.hasSuffix(suffix)
+            .filter { name in
+                let name = name.utf8
+                return name.count >= prefix.count + suffix.count && name.starts(with: prefix)
+                    && name.suffix(suffix.count).elementsEqual(suffix)
             }
             .map { name -> (SignalName, SignalName) in
-                let covered = String(name.dropFirst(prefix.count).dropLast(suffix.count))
+                let covered = name.utf8.dropFirst(prefix.count).dropLast(suffix.count)
+                let other = String(decoding: Array(left) + covered + right, as: UTF8.self)
                 return (
                     SignalName(module: wire.source.module, signal: name),
-                    SignalName(module: wire.destination.module, signal: left + covered + right)
+                    SignalName(module: wire.destination.module, signal: other)
                 )
             }
         let expanded = Array(pairs)
@@ -56,9 +60,11 @@ struct WireResolver {
         return expanded
     }
 
-    private func halves(_ pattern: String) -> (String, String) {
-        guard let star = pattern.firstIndex(of: "*") else { return (pattern, "") }
-        return (String(pattern[..<star]), String(pattern[pattern.index(after: star)...]))
+    /// What stands before and behind the star.
+    private static func halves(_ pattern: String) -> (Substring.UTF8View, Substring.UTF8View) {
+        let bytes = pattern.utf8
+        guard let star = bytes.firstIndex(of: UInt8(ascii: "*")) else { return (bytes[...], bytes[bytes.endIndex...]) }
+        return (bytes[..<star], bytes[bytes.index(after: star)...])
     }
 
     private mutating func look(
@@ -95,7 +101,7 @@ struct WireResolver {
             return false
         }
         drivers[ends.destination] = wire
-        if let from = source.unit, let to = destination.unit, from != to, wire.gain == 1 {
+        if let from = source.unit, let to = destination.unit, !from.isSame(as: to), wire.gain == 1 {
             diagnostics.append(
                 Diagnostic(
                     .warning, at: wire.sourceLocation,

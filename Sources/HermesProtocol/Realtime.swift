@@ -42,7 +42,7 @@ public struct RealtimeOrder: Codable, Sendable {
     public init?(_ simulation: Simulation, host: String?) {
         guard simulation.execution.mode == .realtime else { return nil }
         let realtime = simulation.execution.realtime
-        let own = simulation.hosts.first { $0.name == host }?.cpus
+        let own = simulation.hosts.first { $0.name == host }?.cpus  // ASCII
         let frameCPUs = host == nil ? realtime.coordinatorCPUs : own ?? realtime.nodeCPUs
         frames = RealtimeWish(
             priority: realtime.priority, cpus: frameCPUs?.numbers, lock_memory: realtime.locksMemory)

@@ -97,6 +97,15 @@ extension ByteString: ExpressibleByStringInterpolation {
     }
 }
 
+extension StringProtocol {
+    /// What a name is told from others by: keys of dictionaries, members of sets. `String`s are equal as soon as they look
+    /// the same, in whatever normal form.
+    public var bytes: ByteString { ByteString(self) }
+
+    /// The same name: byte for byte, as C modules and readers of the segment compare.
+    public func isSame(as other: some StringProtocol) -> Bool { utf8.elementsEqual(other.utf8) }
+}
+
 extension ByteString: Comparable {
     /// By bytes, which for UTF-8 is by code points.
     public static func < (left: ByteString, right: ByteString) -> Bool {

@@ -6,8 +6,8 @@ import HermesSystem
 public enum AcceptedKeys {
     /// Files and folders that others may write to are refused: they could let themselves in.
     /// - Throws: `TransportError` for a file that can't be read or holds no key, and for one that others may change.
-    public static func read(_ paths: [ByteString]) throws -> Set<String> {
-        var keys: Set<String> = []
+    public static func read(_ paths: [ByteString]) throws -> Set<String> {  // ASCII
+        var keys: Set<String> = []  // ASCII
         for path in paths {
             try CurveKeys.refuseForeignWriters(path, "the accepted key", "let themselves in")
             var status = stat()

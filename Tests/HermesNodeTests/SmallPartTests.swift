@@ -328,6 +328,6 @@ import Testing
             try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
             try #require(FileManager.default.createFile(atPath: path, contents: Data(text.utf8)))
         }
-        #expect(CPUQuota.least(groups: root + "/groups", root: root) == expected)
+        #expect(CPUQuota.least(groups: ByteString(root + "/groups"), root: ByteString(root)) == expected)
     }
 }

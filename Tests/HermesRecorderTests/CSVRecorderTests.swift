@@ -78,6 +78,11 @@ import Testing
         #expect(CSVRecorder.quoted("m.a,b") == "\"m.a,b\"")
         #expect(CSVRecorder.quoted("m.\"x\"") == "\"m.\"\"x\"\"\"")
         #expect(CSVRecorder.quoted("m.\r\n") == "\"m.\r\n\"" && CSVRecorder.quoted("") == "")
+        // An accent makes one character of itself and what it follows, not for those who read the file.
+        #expect(CSVRecorder.quoted("m.\"\u{301}x") == "\"m.\"\"\u{301}x\"")
+        #expect(
+            CSVRecorder.quoted("m.,\u{301}x") == "\"m.,\u{301}x\"" && CSVRecorder.quoted("\n\u{301}") == "\"\n\u{301}\""
+        )
         let recording = try Recording([("m", [AnnouncedSignal(name: "b"), AnnouncedSignal(name: "a,\"b")])])
         defer { recording.remove() }
         try record(recording, rows: [])

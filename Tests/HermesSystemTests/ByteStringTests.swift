@@ -30,6 +30,57 @@ import Testing
         #expect("\(ByteString(bytes: [0xF0, 0x9F]))" == "\\xf0\\x9f")
     }
 
+    /// Every string of bytes has a text of its own, and UTF-8 is its own text.
+    @Test func textStandsForBytesAndBack() throws {
+        var random = SystemRandomNumberGenerator()
+        let interesting: [UInt8] = [
+            0x2F, 0x3D, 0x41, 0x80, 0x8F, 0x9E, 0x9F, 0xA9, 0xC3, 0xCC, 0xE9, 0xED, 0xF4, 0xF8, 0xFF,
+        ]
+        var seen: [ByteString: ByteString] = [:]
+        for _ in 0..<20_000 {
+            let count = Int.random(in: 0...8, using: &random)
+            let string = ByteString(bytes: (0..<count).map { _ in interesting.randomElement(using: &random)! })
+            #expect(ByteString(encodedText: string.encodedText) == string)
+            #expect(ByteString(encodedText: string.argumentText) == string)
+            #expect(
+                seen.updateValue(string, forKey: string.encodedText.bytes) ?? string == string, "no two have one text")
+            if let text = string.text, !text.unicodeScalars.contains(where: { $0.value >= 0x10F780 }) {
+                #expect(string.encodedText.isSame(as: text))
+            }
+        }
+        let privateUse: ByteString = "\u{10F7E9}"
+        #expect(ByteString(encodedText: privateUse.encodedText) == privateUse)
+        #expect(privateUse.encodedText.unicodeScalars.count == 4, "it stands for itself, not for the byte E9")
+    }
+
+    @Test func argumentsKeepTheirSign() {
+        #expect(ByteString("--record=\u{301}x").argumentText.contains("="), "for a parser of characters")
+        #expect(!"--record=\u{301}x".contains("="))
+        #expect(ByteString.shownLines(ofEncoded: "a\u{10F7E9}\nb") == "a\\xe9\nb")
+    }
+
+    @Test func bytesTellNamesApart() {
+        #expect(!"\u{E9}".isSame(as: "e\u{301}") && "\u{E9}".isSame(as: "\u{E9}"))
+        #expect(Set(["\u{E9}".bytes, "e\u{301}".bytes]).count == 2)
+        #expect(("a=\u{301}b=c" as ByteString).divided(at: UInt8(ascii: "="))?.behind == "\u{301}b=c")
+        #expect(ByteString("ab").divided(at: 0x2F) == nil)
+        #expect(ByteString(":/a/\u{301}::b").split(at: UInt8(ascii: ":")) == ["/a/\u{301}", "b"])
+    }
+
+    @Test func oneTextForOnePlace() {
+        for path: ByteString in ["./a", "a/", "a", ".//a/."] { #expect(path.tidiedPath == "a") }
+        #expect(ByteString("./a//b/./c.txt").tidiedPath == "a/b/c.txt")
+        #expect(ByteString(".").tidiedPath == "" && ByteString("..a").tidiedPath == "..a")
+        #expect(ByteString("//a/./b/").tidiedPath == "/a/b" && ByteString("/").tidiedPath == "/")
+        #expect(ByteString("a/./\u{301}b").tidiedPath == "a/\u{301}b")
+        #expect(ByteString("a/.\u{301}/b").tidiedPath == "a/.\u{301}/b", "a dot with an accent is a name")
+    }
+
+    @Test func interpolationPutsBytesIn() {
+        let latin = ByteString(bytes: [0xE9])
+        #expect(("/\(latin)/\(7)/\("x")" as ByteString).bytes == [0x2F, 0xE9, 0x2F, 0x37, 0x2F, 0x78])
+    }
+
     @Test func pathsAreJoined() {
         #expect(ByteString("/a").appendingPath("b") == "/a/b")
         #expect(ByteString("/").appendingPath("b") == "/b")

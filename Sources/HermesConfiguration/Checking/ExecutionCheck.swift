@@ -1,4 +1,5 @@
 import HermesModel
+import HermesSystem
 
 /// The schedule against the modules, and times against the rate.
 struct ExecutionCheck {
@@ -31,27 +32,27 @@ struct ExecutionCheck {
     }
 
     private func check(_ schedule: Located<[[Located<String>]]>, _ names: [String]) {
-        let known = Set(names)
-        var first: [String: Mark] = [:]
-        var meant: Set<String> = []
+        let known = Set(names.map(\.bytes))
+        var first: [ByteString: Mark] = [:]
+        var meant: Set<ByteString> = []
         for module in schedule.value.joined() {
-            if !known.contains(module.value) {
+            if !known.contains(module.value.bytes) {
                 let near = findings.nearest(to: module.value, among: names)
                 findings.error(
                     module.mark,
-                    "unknown module \(quoted(module.value))\(near.map { "; did you mean \(quoted($0))?" } ?? "")")
-                if let near { meant.insert(near) }
-            } else if let earlier = first[module.value] {
+                    "unknown module \(quoted(module.value))\(near.map { findings.question(module.value, $0) } ?? "")")
+                if let near { meant.insert(near.bytes) }
+            } else if let earlier = first[module.value.bytes] {
                 findings.error(
                     module.mark,
                     "module \(quoted(module.value)) stands in `schedule` twice, first at \(earlier.line):\(earlier.column)"
                 )
             } else {
-                first[module.value] = module.mark
+                first[module.value.bytes] = module.mark
             }
         }
         // A misspelt module is not left out as well.
-        for name in names where first[name] == nil && !meant.contains(name) {
+        for name in names where first[name.bytes] == nil && !meant.contains(name.bytes) {
             findings.error(
                 schedule.mark, "`schedule` leaves out module \(quoted(name)); every module stands in it once")
         }

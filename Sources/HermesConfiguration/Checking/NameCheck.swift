@@ -1,4 +1,5 @@
 import HermesModel
+import HermesSystem
 
 /// How things may be called.
 struct NameCheck {
@@ -31,14 +32,14 @@ struct NameCheck {
         } else if name.value.utf8.count > Self.moduleNameLimit {
             findings.error(name.mark, "module name \(quoted(name.value)) is longer than \(Self.moduleNameLimit) bytes")
         }
-        var first: [String: Mark] = [:]
+        var first: [ByteString: Mark] = [:]
         for signal in module.signals {
             let mark = Mark(line: signal.location.line, column: signal.location.column)
-            if let earlier = first[signal.name] {
+            if let earlier = first[signal.name.bytes] {
                 findings.error(
                     mark, "signal \(quoted(signal.name)) is listed twice, first at \(earlier.line):\(earlier.column)")
             } else {
-                first[signal.name] = mark
+                first[signal.name.bytes] = mark
             }
         }
     }

@@ -1,4 +1,5 @@
 import HermesModel
+import HermesSystem
 
 /// Wires against the modules and each other. Bulk wires are held against each other once they are expanded, at start.
 struct WiringCheck {
@@ -6,13 +7,13 @@ struct WiringCheck {
 
     func check(_ draft: SimulationDraft) {
         let names = draft.modules.map(\.name.value)
-        let known = Set(names)
+        let known = Set(names.map(\.bytes))
         var drivers: [SignalName: SourceLocation] = [:]
         drivers.reserveCapacity(draft.wires.count)
         for wire in draft.wires {
             let isSound = checkStars(wire)
             for (end, location) in [(wire.source, wire.sourceLocation), (wire.destination, wire.destinationLocation)]
-            where !known.contains(end.module) && !end.module.utf8.contains(star) && !draft.modulesAreUnreadable {
+            where !known.contains(end.module.bytes) && !end.module.utf8.contains(star) && !draft.modulesAreUnreadable {
                 findings.error(
                     location,
                     "unknown module \(quoted(end.module))\(findings.suggestion(for: end.module, among: names))")

@@ -5,7 +5,7 @@ struct Fields {
     let findings: Findings
     private let entries: [Node.Entry]
     /// Known keys that unknown ones were likely meant to be.
-    private var misspelt: Set<String> = []
+    private var misspelt: Set<String> = []  // ASCII
 
     /// Nil, and reported, when `node` is no mapping. `what` is what the mapping describes, for messages.
     init?(_ node: Node, _ keySet: KeySet, of what: String, findings: Findings) {
@@ -24,7 +24,7 @@ struct Fields {
             let near = findings.nearest(to: entry.key, among: keySet.keys)
             if let near { misspelt.insert(near) }
             let hint =
-                near.map { "did you mean \(quoted($0))?" }
+                near.map { String(findings.question(entry.key, $0).dropFirst(2)) }
                 ?? "it takes \(keySet.keys.map(quoted).joined(separator: ", "))"
             findings.error(entry.keyMark, "unknown key \(quoted(entry.key)) in \(keySet.owner); \(hint)")
         }
@@ -41,7 +41,7 @@ struct Fields {
     func node(_ key: String) -> Node? { entry(key)?.value }
 
     private func entry(_ key: String) -> Node.Entry? {
-        entries.first { $0.key == key }
+        entries.first { $0.key == key }  // ASCII
     }
 
     // MARK: - Values by type

@@ -1,3 +1,5 @@
+import HermesSystem
+
 /// The entries of one mapping as they come: finds duplicate keys, then lays merged entries (`<<`) beneath its own.
 struct MappingBuilder {
     let findings: Findings
@@ -7,7 +9,7 @@ struct MappingBuilder {
     private var merges: [Node] = []
     private var mergeMark: Mark?
     /// Made once a mapping is too large to look through.
-    private var places: [String: Int] = [:]
+    private var places: [ByteString: Int] = [:]
 
     init(findings: Findings) {
         self.findings = findings
@@ -55,13 +57,13 @@ struct MappingBuilder {
     private mutating func append(_ entry: Node.Entry) {
         entries.append(entry)
         if entries.count > 16 {
-            if places.isEmpty { for (place, entry) in entries.enumerated() { places[entry.key] = place } }
-            places[entry.key] = entries.count - 1
+            if places.isEmpty { for (place, entry) in entries.enumerated() { places[entry.key.bytes] = place } }
+            places[entry.key.bytes] = entries.count - 1
         }
     }
 
     private func place(of key: String) -> Int? {
-        entries.count > 16 ? places[key] : entries.firstIndex { $0.key == key }
+        entries.count > 16 ? places[key.bytes] : entries.firstIndex { $0.key.isSame(as: key) }
     }
 
     private func duplicate(_ key: String, _ mark: Mark, first: Mark) {

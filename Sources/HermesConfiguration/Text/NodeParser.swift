@@ -1,5 +1,6 @@
 import CYAML
 import HermesModel
+import HermesSystem
 
 /// Bytes to nodes: one YAML document by libyaml's events, with anchors, aliases and merge keys resolved and everything
 /// that could grow without bound held in bounds. Throws a Diagnostic where the text can't be read further; faults that
@@ -13,7 +14,7 @@ final class NodeParser {
     let findings: Findings
     private let parser: UnsafeMutablePointer<yaml_parser_t>
     private var aliased = 0
-    private var anchors: [String: Anchor] = [:]
+    private var anchors: [ByteString: Anchor] = [:]
 
     private enum Anchor {
         case open
@@ -84,7 +85,7 @@ final class NodeParser {
 
     private func node(_ event: Event, depth: Int) throws -> Measured {
         guard depth <= Self.depthLimit else { throw tooDeep(event.mark) }
-        if let anchor = event.anchor, event.kind != .alias { anchors[anchor] = .open }
+        if let anchor = event.anchor, event.kind != .alias { anchors[anchor.bytes] = .open }
         let result: Measured
         switch event.kind {
         case .alias:
@@ -101,7 +102,7 @@ final class NodeParser {
         default:
             throw Diagnostic(.error, at: findings.location(event.mark), "a value is missing here")
         }
-        if let anchor = event.anchor { anchors[anchor] = .closed(result) }
+        if let anchor = event.anchor { anchors[anchor.bytes] = .closed(result) }
         return result
     }
 
@@ -139,11 +140,11 @@ final class NodeParser {
 
     private func resolve(_ event: Event, depth: Int) throws -> Measured {
         let name = event.anchor ?? ""
-        switch anchors[name] {
+        switch anchors[name.bytes] {
         case nil:
             throw Diagnostic(
                 .error, at: findings.location(event.mark),
-                "no anchor \(quoted("&" + name)) before this alias\(findings.suggestion(for: name, among: anchors.keys.sorted()))"
+                "no anchor \(quoted("&" + name)) before this alias\(findings.suggestion(for: name, among: anchors.keys.sorted().compactMap(\.text)))"
             )
         case .open:
             throw Diagnostic(

@@ -11,7 +11,7 @@ struct LimitChecks {
     /// The soft limit by its name in /proc/self/limits; none counts as unlimited.
     private static func limit(_ name: String) -> UInt {
         for line in SystemLines("/proc/self/limits") where line.hasPrefix(name) {
-            return line.dropFirst(name.count).split(separator: " ").first.flatMap { UInt($0) } ?? .max
+            return line.dropFirst(name.count).split(separator: " ").first.flatMap { UInt($0) } ?? .max  // ASCII
         }
         return .max
     }

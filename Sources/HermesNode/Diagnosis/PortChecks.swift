@@ -10,8 +10,8 @@ public enum PortChecks {
         for table in ["/proc/self/net/tcp", "/proc/self/net/tcp6"] {
             for line in SystemLines(table) {
                 // Number, local ADDRESS:PORT in hexadecimal, remote one, state: 0A listens.
-                let words = line.split(separator: " ", maxSplits: 4)
-                guard words.count > 3, words[3] == "0A", let port = words[1].split(separator: ":").last else {
+                let words = line.split(separator: " ", maxSplits: 4)  // ASCII
+                guard words.count > 3, words[3] == "0A", let port = words[1].split(separator: ":").last else {  // ASCII
                     continue
                 }
                 Int(port, radix: 16).map { _ = ports.insert($0) }

@@ -293,7 +293,7 @@ class SimulationAPI:
     def _index(self, name: str) -> int:
         index = self._indices.get(name)
         if index is None:
-            self._lib.hermes_client_find(self._open(), name.encode())
+            self._lib.hermes_client_find(self._open(), name.encode("utf-8", "surrogateescape"))
             raise UnknownSignalError(_library.last_error() or f"{self.name} has no signal {name!r}")
         return index
 

@@ -55,7 +55,7 @@ struct ListSignals: ParsableCommand {
 
     private func choose(_ wanted: [String], of signals: [SignalListing]) throws -> [SignalListing] {
         func matches(_ text: String, _ signal: SignalListing) -> Bool {
-            NamePattern(text)?.matches(signal.name) ?? (text == signal.name)
+            NamePattern(text)?.matches(signal.name) ?? text.isSame(as: signal.name)
         }
         if let nothing = wanted.first(where: { text in !signals.contains { matches(text, $0) } }) {
             throw RunningSimulation.failure("no signal matches '\(nothing)'")

@@ -1,6 +1,7 @@
 import ArgumentParser
 import HermesModel
 import HermesProtocol
+import HermesSystem
 
 struct SetValues: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -24,12 +25,12 @@ struct SetValues: ParsableCommand {
     func validate() throws {
         let texts = NamedWords(words).rest
         guard !texts.isEmpty else { throw ValidationError("say what to set: MODULE.SIGNAL=VALUE") }
-        var seen: Set<String> = []
+        var seen: Set<ByteString> = []
         for text in texts {
             guard let assignment = Assignment(text) else {
                 throw ValidationError("set takes MODULE.SIGNAL=VALUE, not '\(text)'")
             }
-            guard seen.insert(assignment.signal).inserted else {
+            guard seen.insert(assignment.signal.bytes).inserted else {
                 throw ValidationError("'\(assignment.signal)' is set twice")
             }
         }
@@ -57,8 +58,10 @@ struct Assignment {
     var value: String
 
     init?(_ text: String) {
-        guard let equals = text.lastIndex(of: "="), SignalName(String(text[..<equals])) != nil else { return nil }
-        signal = String(text[..<equals])
-        value = String(text[text.index(after: equals)...])
+        let bytes = text.utf8
+        guard let equals = bytes.lastIndex(of: UInt8(ascii: "=")) else { return nil }
+        signal = String(decoding: bytes[..<equals], as: UTF8.self)
+        value = String(decoding: bytes[bytes.index(after: equals)...], as: UTF8.self)
+        guard SignalName(signal) != nil else { return nil }
     }
 }

@@ -214,7 +214,7 @@ final class ControlServer {
     private var modules: [RunStatus.Module] {
         let errors = coordinator.moduleErrors
         return coordinator.moduleStates.map { name, state in
-            let own = errors.filter { $0.module == name }
+            let own = errors.filter { $0.module.isSame(as: name) }
             return RunStatus.Module(
                 name: name, state: state.rawValue, restarts: own.count { $0.action == .restarted }, lastError: own.last)
         }

@@ -1,5 +1,6 @@
 import HermesModel
 import HermesProtocol
+import HermesSystem
 
 /// The signals of a simulation that runs over several hosts, through its coordinator.
 struct ControlledSignals: SignalSource {
@@ -17,7 +18,7 @@ struct ControlledSignals: SignalSource {
     }
 
     func signal(named name: String) throws -> LiveSignal {
-        if let found = all.first(where: { $0.name == name }) { return found }
+        if let found = all.first(where: { $0.name.isSame(as: name) }) { return found }
         throw RunningSimulation.failure("there is no signal '\(name)'\(didYouMean(name, among: all.lazy.map(\.name)))")
     }
 

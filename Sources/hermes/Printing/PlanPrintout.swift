@@ -1,6 +1,7 @@
 import HermesModel
 import HermesPlan
 import HermesProtocol
+import HermesSystem
 
 /// A plan for people and for programs.
 struct PlanPrintout {
@@ -57,9 +58,9 @@ struct PlanPrintout {
     }
 
     private var moduleTable: String {
-        let byName = Dictionary(outline.modules.map { ($0.name, $0) }, uniquingKeysWith: { first, _ in first })
+        let byName = Dictionary(outline.modules.map { ($0.name.bytes, $0) }, uniquingKeysWith: { first, _ in first })
         let rows = outline.phases.enumerated().flatMap { phase, names in
-            names.compactMap { byName[$0] }.map { module in
+            names.compactMap { byName[$0.bytes] }.map { module in
                 [
                     "\(phase + 1)", module.name, Self.host(module.host), module.kind.rawValue,
                     module.divisor == 1 ? "every frame" : "every \(module.divisor) frames",
@@ -139,7 +140,7 @@ extension PlanPrintout {
     private func cpus(_ module: PlanOutline.Member) -> JSONValue {
         let order = RealtimeOrder(simulation, host: module.host)
         let own = simulation.modules.filter { $0.host == module.host }
-        guard let order, let index = own.firstIndex(where: { $0.name == module.name }) else { return .null }
+        guard let order, let index = own.firstIndex(where: { $0.name.isSame(as: module.name) }) else { return .null }
         return Self.cpus(order.modules[index].cpus)
     }
 

@@ -12,7 +12,7 @@ final class HostMachines: Sendable {
 
     func add(_ host: String, _ machine: Machine) {
         others.withLock { others in
-            if !others.contains(where: { $0.name == host }) { others.append((host, machine)) }
+            if !others.contains(where: { $0.name == host }) { others.append((host, machine)) }  // ASCII
         }
     }
 
