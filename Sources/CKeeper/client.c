@@ -52,11 +52,19 @@ static void wake(const keeper *self) {
     kill(self->pid, SIGCONT);
 }
 
+int keeper_may_pass(int code) {
+  if (code == EINTR) return 1;
+  if (code != ENOBUFS && code != ENOMEM && code != EAGAIN) return 0;
+  struct timespec pause = {0, 1000000};
+  nanosleep(&pause, NULL);
+  return 1;
+}
+
 static int send_all(int socket, const void *bytes, size_t size) {
   const char *next = bytes;
   while (size) {
     ssize_t sent = send(socket, next, size, MSG_NOSIGNAL);
-    if (sent < 0 && errno == EINTR) continue;
+    if (sent < 0 && keeper_may_pass(errno)) continue;
     if (sent < 0) return errno;
     next += sent;
     size -= (size_t)sent;
@@ -83,7 +91,7 @@ static int send_request(keeper *self, const keeper_request *request, const int *
   }
   ssize_t sent;
   do sent = sendmsg(self->socket, &message, MSG_NOSIGNAL);
-  while (sent < 0 && errno == EINTR);
+  while (sent < 0 && keeper_may_pass(errno));
   if (sent < 0) return errno;
   int code = send_all(self->socket, (const char *)request + sent, sizeof *request - (size_t)sent);
   return code ? code : send_all(self->socket, texts, request->length);
@@ -160,7 +168,7 @@ int keeper_read_event(const keeper *self, keeper_event *event) {
   size_t size = sizeof *event;
   while (size) {
     ssize_t count = recv(self->socket, next, size, 0);
-    if (count < 0 && errno == EINTR) continue;
+    if (count < 0 && keeper_may_pass(errno)) continue;
     if (count <= 0) return 0;
     next += count;
     size -= (size_t)count;

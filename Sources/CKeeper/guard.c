@@ -31,7 +31,8 @@ static struct {
 
 static void tell(uint32_t kind, int32_t value) {
   keeper_event event = {.kind = kind, .pid = self.leader, .value = value};
-  send(self.socket, &event, sizeof event, MSG_NOSIGNAL);
+  while (send(self.socket, &event, sizeof event, MSG_NOSIGNAL) < 0 && keeper_may_pass(errno)) {
+  }
 }
 
 /* In the forked child: becomes the program, or writes errno into the pipe. */
@@ -60,7 +61,10 @@ static int start(const guard_program *program) {
   close(report[1]);
   if (self.leader > 0) {
     setpgid(self.leader, self.leader); /* here too: whoever comes first */
-    if (read(report[0], &code, sizeof code) != sizeof code) code = 0;
+    ssize_t count;
+    do count = read(report[0], &code, sizeof code);
+    while (count < 0 && errno == EINTR);
+    if (count != sizeof code) code = 0;
   }
   close(report[0]);
   return code;
@@ -180,10 +184,12 @@ void guard_live(int socket, const guard_program *program, const int *kept, size_
   sigemptyset(&children);
   sigaddset(&children, SIGCHLD);
   self.signals = signalfd(-1, &children, SFD_CLOEXEC | SFD_NONBLOCK);
+  /* Without the one the end of the module would not be noticed. */
+  int code = self.signals < 0 ? errno : 0;
   const char *fifo = variable(program->environment, "HERMES_COMMAND_FIFO");
   self.command_fifo = fifo ? open(fifo, O_RDONLY | O_NONBLOCK | O_CLOEXEC) : -1;
 
-  int code = start(program);
+  if (code == 0) code = start(program);
   if (code) {
     self.leader = 0;
     tell(KEEPER_FAILED, code);
@@ -194,7 +200,7 @@ void guard_live(int socket, const guard_program *program, const int *kept, size_
   tell(KEEPER_STARTED, 0);
   while (proceed()) {
     struct pollfd watched[2] = {{.fd = self.socket, .events = POLLIN}, {.fd = self.signals, .events = POLLIN}};
-    if (poll(watched, 2, self.phase == RUNNING ? -1 : LOOK_MS) < 0) continue;
+    if (poll(watched, 2, self.phase == RUNNING ? -1 : LOOK_MS) < 0 && keeper_may_pass(errno)) continue;
     struct signalfd_siginfo information;
     while (read(self.signals, &information, sizeof information) > 0) {
     }

@@ -46,7 +46,9 @@ static struct {
 
 static void tell(uint32_t kind, uint32_t id, pid_t pid, int32_t value) {
   keeper_event event = {kind, id, pid, value};
-  send(keeper_self.socket, &event, sizeof event, MSG_NOSIGNAL);
+  /* A node that is not told waits for ever: a shortage of buffers passes, anything else is the end of the node. */
+  while (send(keeper_self.socket, &event, sizeof event, MSG_NOSIGNAL) < 0 && keeper_may_pass(errno)) {
+  }
 }
 
 static void *grown(void *items, size_t count, size_t size) {
@@ -153,7 +155,7 @@ static int read_exactly(void *bytes, size_t size) {
   char *next = bytes;
   while (size) {
     ssize_t count = recv(keeper_self.socket, next, size, 0);
-    if (count < 0 && errno == EINTR) continue;
+    if (count < 0 && keeper_may_pass(errno)) continue;
     if (count <= 0) return 0;
     next += count;
     size -= (size_t)count;
@@ -171,7 +173,7 @@ static int read_request(keeper_request *request, int descriptors[KEEPER_DESCRIPT
   struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
   ssize_t count;
   do count = recvmsg(keeper_self.socket, &message, MSG_CMSG_CLOEXEC);
-  while (count < 0 && errno == EINTR);
+  while (count < 0 && keeper_may_pass(errno));
   if (count <= 0) return 0;
   struct cmsghdr *header = CMSG_FIRSTHDR(&message);
   if (header && header->cmsg_type == SCM_RIGHTS)
@@ -339,6 +341,7 @@ void keeper_live(int socket, pid_t node) {
   sigaddset(&children, SIGCHLD);
   sigprocmask(SIG_SETMASK, &children, NULL);
   keeper_self.signals = signalfd(-1, &children, SFD_CLOEXEC | SFD_NONBLOCK);
+  if (keeper_self.signals < 0) _exit(1); /* the node is told by the end of the socket */
   /* Besides the socket, which is open as long as a child of an inproc module has it. */
   keeper_self.node = (int)syscall(SYS_pidfd_open, node, 0);
 

@@ -7,6 +7,9 @@
 #include <CLinux.h>
 #include <time.h>
 
+/* True, after a moment, for an errno of a send or receive that is to be tried again. */
+int keeper_may_pass(int code);
+
 enum {
   KEEPER_SPAWN = 1,
   KEEPER_TERMINATE = 2,

@@ -116,12 +116,12 @@ extension EmbeddedNode {
 
     /// The kill ladder's lower rungs: SIGTERM for who has not gone, then SIGKILL for it and all it has started.
     func awaitExits() {
-        let spawned = recordOrder.filter { index in record(index) { $0.launchError == nil } }
+        let spawned = recordOrder
         func allHave(within seconds: Double, _ ended: (ProcessRecord) -> Bool) -> Bool {
             supervisor!.records.wait(until: deadline(after: seconds)) { records -> Bool? in
                 spawned.allSatisfy { index in
                     let record = records[Int(processes[index]!.id)]
-                    return ended(record) || record.isOrphaned
+                    return ended(record) || record.launchError != nil || record.isOrphaned
                 } ? true : nil
             } ?? false
         }
@@ -132,7 +132,7 @@ extension EmbeddedNode {
             endOrphans()
         }
         if allGone(within: 1.0) { return }
-        for index in spawned where exitStatus(index) == nil {
+        for index in spawned where lives(index) {
             // Free scripts have no terminate: SIGTERM is how they are told.
             if plan?.modules[index].isFree != true {
                 reporter.warning(
@@ -141,13 +141,15 @@ extension EmbeddedNode {
             endBySignal(index)
         }
         if allGone(within: 0.7) { return }
-        for index in spawned where exitStatus(index) == nil {
+        for index in spawned where lives(index) {
             reporter.warning("module \(simulation.modules[index].name) did not terminate; killed")
             keeper_kill(&processKeeper, processes[index]!.id)
             killed.insert(index)
         }
         _ = allGone(within: 2)
     }
+
+    private func lives(_ index: Int) -> Bool { record(index) { $0.exitStatus == nil && $0.launchError == nil } }
 
     /// Processes whose keeper was killed got SIGTERM from the kernel; after their second they are ended from here.
     func endOrphans() {

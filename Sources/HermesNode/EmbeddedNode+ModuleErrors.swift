@@ -201,7 +201,7 @@ extension EmbeddedNode {
         let process = try ModuleProcess(replacing: processes[index]!)
         supervisor!.renew(process)
         processes[index] = process
-        try process.launch(launchOf(process, index), keeper: &processKeeper)
+        try process.launch(launchAgain(process, index, frame: frame), keeper: &processKeeper)
         let announced = try awaitRecord(index, doing: "announce its signals", frame: frame) {
             $0.announcement ?? ($0.isFree ? [] : nil)
         }
@@ -218,6 +218,21 @@ extension EmbeddedNode {
         segment!.setReady(module: index)
         if let state = guards!.entries[place].state {
             try expectSuccess(index, try send(Int(HERMES_LOAD), to: index, body: state), "load")
+        }
+    }
+
+    /// As it was launched first, also where its program's path leads to another one by now.
+    private func launchAgain(_ process: ModuleProcess, _ index: Int, frame: UInt64) throws -> ModuleLaunch {
+        var launch = try launchOf(process, index)
+        do throws(LaunchedFiles.Changed) {
+            guard let program = try launchedFiles[index]?.replacement() else { return launch }
+            reporter.warning(
+                "module \(process.module.name) on host \(hostName): its program \(process.module.program) has changed since the "
+                    + "run began; it is started again as it was then")
+            launch.arguments[0] = program
+            return launch
+        } catch {
+            throw failure(.refused, index, "is not started again: \(error)", frame: frame)
         }
     }
 

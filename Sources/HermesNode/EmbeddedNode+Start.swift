@@ -35,6 +35,9 @@ extension EmbeddedNode {
         }
         try supervise(made.map(\.process))
         for (index, process) in made {
+            if (process.module.onError ?? simulation.execution.onModuleError) == .restart {
+                launchedFiles[index] = LaunchedFiles(of: process.module)
+            }
             try process.launch(launchOf(process, index), keeper: &processKeeper)
             processes[index] = process
             recordOrder.append(index)

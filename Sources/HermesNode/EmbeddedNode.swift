@@ -85,6 +85,8 @@ public final class EmbeddedNode: LinkedNode {
     var killed: Set<Int> = []
     /// Of modules that have ended.
     public internal(set) var unsafeModules: [RunFailure] = []
+    /// Of modules that may be started again, by module index.
+    var launchedFiles: [Int: LaunchedFiles] = [:]
     /// What each process announced, by module index.
     var announcedBytes: [Int: [UInt8]] = [:]
     /// A process is being started again, while others step.

@@ -38,7 +38,7 @@ final class RunBase {
             return RunFailure(
                 .resource,
                 cause:
-                    "\(path), where runs of this user are kept, belongs to user \(UserName.of(status.st_uid)); only that "
+                    "\(path) is not a private folder of this user: it belongs to user \(UserName.of(status.st_uid)); only that "
                     + "user or root can remove it: sudo rm -r \(path)")
         }
         return RunFailure(.resource, cause: "\(path) is not a private folder of this user; remove it")

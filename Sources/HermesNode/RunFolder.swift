@@ -73,8 +73,9 @@ public final class RunFolder {
 
     /// The folder's lock, nil when somebody else has it.
     private static func take(_ name: String) throws -> (lock: Int32, runs: RunBase)? {
-        guard let runs = try RunBase(base, makes: true), try runs.make(name) else { return nil }
+        guard let runs = try RunBase(base, makes: true) else { return nil }
         do {
+            guard try runs.make(name) else { return nil }
             return try runs.take(name).map { ($0, runs) }
         } catch {
             // Only what is empty goes.

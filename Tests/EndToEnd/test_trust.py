@@ -181,3 +181,106 @@ def test_accepted_keys_that_others_may_write_later_let_nobody_in(desk, nodes, tm
     assert f"chmod go-w {folder}" in node.says("no coordinator is let in")
     folder.chmod(0o755)
     desk.run(config, "--key", nodes.key, record=False).expect(0)
+
+
+# ---- Programs that change while a run goes on ---------------------------------------------------------------------
+
+VERSIONED = """
+#include <hermes/module.h>
+#include <stdio.h>
+static double count;
+static int stage(void) { printf("this is version %d\\n", VERSION); return 0; }
+static int step(double dt) { (void)dt; count++; return 0; }
+static hermes_module_t module = {.stage = stage, .step = step};
+hermes_module_t *hermes_module_create(void) {
+  hermes_declare(&(hermes_signal_t){.name = "count", .flags = HERMES_OUTPUT, .storage = &count});
+  return &module;
+}
+void hermes_module_destroy(hermes_module_t *unused) { (void)unused; }
+"""
+
+
+@pytest.fixture
+def version(desk):
+    """`version(1)`: the program of that version."""
+    def build(number):
+        source = desk.folder / f"version{number}_{os.getpid()}.c"
+        source.write_text(VERSIONED.replace("VERSION", str(number)))
+        return desk.built(source).read_bytes()
+    return build
+
+
+def put(path, content):
+    """As a build and `hermes push` do: another file of that name."""
+    new = path.with_suffix(".new")
+    new.write_bytes(content)
+    new.chmod(0o755)
+    os.replace(new, path)
+
+
+def restarting(desk, module, host="", hosts=""):
+    return desk.config(f"""version: "0.2"
+name: {desk.name}
+{hosts}modules:
+  m: {{ {module}, on_module_error: restart{host} }}
+execution: {{ mode: realtime, rate_hz: 100, end_time: 60 }}
+""")
+
+
+def kill_module(sim):
+    pid = sim.module_pid("m")
+    os.kill(pid, 9)
+    return pid
+
+
+@pytest.mark.parametrize("pushed", [False, True], ids=["desk", "push"])
+def test_a_restart_starts_the_program_that_the_run_began_with(desk, nodes, version, pushed):
+    put(desk.folder / "m", version(1))
+    node = nodes.start("bench") if pushed else None
+    config = restarting(desk, "type: process, executable: ./m", *((", host: bench", nodes.hosts) if pushed else ()))
+    if pushed:
+        desk.command("push", config).expect(0)
+    with Running(desk, config, record=False, name=f"{desk.name}.bench" if pushed else desk.name) as sim:
+        sim.says("this is version 1")
+        sim.ready().frame(5)
+        put(desk.folder / "m", version(1))  # the same bytes are the same program
+        if pushed:
+            desk.command("push", config).expect(0)
+        first = kill_module(sim)
+        sim.says("goes on with frame")
+        assert "has changed" not in sim.stderr
+        put(desk.folder / "m", version(2))
+        if pushed:
+            desk.command("push", config).expect(0, "1 sent")
+        second = sim.until(lambda: next(iter(set(sim.modules()) - {first}), None), "another process of the module")
+        second = kill_module(sim)
+        sim.says("module m", "/m has changed since the run began", "started again as it was then")
+        sim.until(lambda: sim.stderr.count("this is version 1") == 3, "it is the program it was")
+        sim.until(lambda: sim.stderr.count("goes on with frame") == 2, "it goes on")
+        assert second != first and "version 2" not in sim.stderr
+        desk.command("stop", desk.name).expect(0)
+        assert sim.finish().code == 0
+
+
+@pytest.mark.parametrize("what", ["script", "config"])
+@pytest.mark.parametrize("place", ["desk", "bench"])
+def test_a_restart_with_another_script_or_configuration_ends_the_run(desk, nodes, version, what, place):
+    folder = nodes.start("bench").root if place == "bench" else desk.folder
+    host = (", host: bench", nodes.hosts) if place == "bench" else ()
+    put(folder / "m", version(1))
+    (folder / "m.ini").write_text("one")
+    script = "class M:\n    def stage(self): print('staged')\n    def step(self, dt): pass\n"
+    (folder / "m.py").write_text(script)
+    if place == "bench":
+        for name in ("m", "m.ini", "m.py"):
+            (desk.folder / name).write_bytes((folder / name).read_bytes())
+            (desk.folder / name).chmod(0o755)
+    module = "type: script, script: ./m.py" if what == "script" else "type: process, executable: ./m, config: ./m.ini"
+    with Running(desk, restarting(desk, module, *host), record=False,
+                 name=f"{desk.name}.bench" if place == "bench" else desk.name) as sim:
+        sim.ready().frame(5)
+        changed = folder / ("m.py" if what == "script" else "m.ini")
+        changed.write_text(script + "# more" if what == "script" else "two")
+        kill_module(sim)
+        done = sim.finish()
+        done.expect(2, "module m", f"host {place}", f"{changed} has changed since the run began")

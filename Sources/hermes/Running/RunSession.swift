@@ -78,13 +78,16 @@ struct RunSession {
             nodes.session.remove()
             throw RunFailure(.resource, cause: "\(error)")
         }
-        serve(
+        let deaf = serve(
             coordinator, lastValues, controlPath: "\(nodes.folder.path)/control.sock", signals: signals,
             until: result)
         pthread_join(frames, nil)
 
         let isTraced = traceFile?.write(coordinator.trace) ?? true
         var summary = try result.get()
+        if let deaf, summary.outcome != .failed {
+            (summary.outcome, summary.error) = (.failed, deaf.description)
+        }
         if !isTraced && summary.outcome != .failed {
             (summary.outcome, summary.error) = (.failed, "the timeline is lost")
         }
@@ -101,10 +104,12 @@ struct RunSession {
     }
 
     /// Until the run is over: a wake-up for each event, and a few a second for progress.
+    /// - Returns: why it could not go on waiting for events, which ends the run.
     private func serve(
         _ coordinator: Coordinator, _ lastValues: LastValues?, controlPath: String, signals: Int32,
         until result: RunResult
-    ) {
+    ) -> SystemError? {
+        var deaf: SystemError?
         let control =
             !takesCommands
             ? nil : ControlServer(path: controlPath, coordinator: coordinator, lastFrame: lastFrame)
@@ -126,7 +131,7 @@ struct RunSession {
                 try pollDescriptors(
                     &watched, milliseconds: Int32(max(0, nextTick - monotonicMilliseconds())))
             } catch {
-                console.error("\(error)")
+                deaf = error
                 coordinator.abandon()
                 break
             }
@@ -152,6 +157,7 @@ struct RunSession {
             if isOnSecond && !coordinator.progress.isPaused, let text = lastValues?.current() { console.result(text) }
         }
         control?.close()
+        return deaf
     }
 
     /// The first signal ends the run after the frame under way; the next does not wait for it.
