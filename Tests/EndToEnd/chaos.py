@@ -3,7 +3,7 @@ everything that the contract promises about ends is looked at.
 
     hosts     none to three named ones beside the desk, with keys, without, or at socket files
     run       realtime, afap or single_frame; every on_module_error, on_overrun, mirror transport and grant
-    events    one or two: SIGKILL, SIGSTOP for a while or for good, SIGTERM, SIGINT, SIGHUP, for hermes, a hermes-node, a run's
+    events    one to three: SIGKILL, SIGSTOP for a while or for good, SIGTERM, SIGINT, SIGHUP, for hermes, a hermes-node, a run's
               worker, a keeper or a module
     moments   so long after the process came to be, in a frame, beside a command (reset, pause, step ...), or in the shutdown
 
@@ -22,10 +22,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from conftest import Desk, environ, read_recording, segment_words, shared_memory
-from hosts import FORMULA, FORMULAS, RING, Hosts, Keys, comm, command_line
+from hosts import FORMULA, FORMULAS, RING, Hosts, Keys, Placed, comm, command_line
 
 LIVENESS = 2.0
 STEP_TIMEOUT = 2.0
+START_TIMEOUT = 4.0
+"""Of the parts of a module's start, and of its reset."""
 LONG_FREEZE = 0.3
 """Seconds for which a process may stand still and no time-out comes near, on a machine that is busy, too."""
 END_LIMIT = 25.0
@@ -120,7 +122,7 @@ def scenario(seed):
         at_once=draw.random() < 0.5)
     first = event(draw, made)
     made.events.append(first)
-    if draw.random() < 0.4:
+    for _ in range(draw.choice([0, 0, 0, 1, 1, 2])):
         second = event(draw, made)
         if first.moment != "shutdown" or draw.random() < 0.5:
             second.moment = "soon"
@@ -245,8 +247,12 @@ class Player:
         for node in self.hosts.nodes.values():
             node.listens()
         habits = "".join(f"\n{when} sleep {ms}" for when, ms in s.manners.items())
-        watch = "signal x\ninit write {ends}\nterminate write {ends}" + habits
-        modules = {module: (host, FORMULA if module in FORMULAS else watch) for module, host in s.places.items()}
+        watch = f"signal x\ninit write {self.hosts.ends}\nterminate write {self.hosts.ends}{habits}\n"
+        for folder in [self.desk.folder, *(node.root for node in self.hosts.nodes.values())]:
+            (folder / "watch").write_text(watch)
+        settings = {True: FORMULA, False: "{ type: process, executable: ./trouble, config: ./watch{host} }"}
+        modules = {module: (host, Placed(settings[module in FORMULAS].replace(" }", f", start_timeout_s: {START_TIMEOUT} }}")))
+                   for module, host in s.places.items()}
         self.config = self.hosts.config(
             modules, RING, mode=s.mode, on_module_error=s.policy, mirrors=s.mirrors, step_timeout_s=STEP_TIMEOUT,
             liveness_timeout_s=LIVENESS, realtime=f"{{ on_overrun: {s.overrun} }}")
@@ -445,11 +451,29 @@ class Player:
 
     # ---- Looking
 
-    def living(self):
-        nodes = [node.process.pid for node in self.hosts.nodes.values()]
-        own = [self.process.pid] if not self.is_over else []
-        helpers = [helper.pid for helper in self.helpers]
-        return self.describe(pid for pid in tagged(self.tag) if pid not in nodes + own + helpers)
+    def living(self, excused=()):
+        """Processes but for nodes, hermes and commands; without those of the hosts that are excused."""
+        own = [node.process.pid for node in self.hosts.nodes.values()] + [self.process.pid] * (not self.is_over)
+        own += [helper.pid for helper in self.helpers]
+        return self.describe(pid for pid in tagged(self.tag)
+                             if pid not in own and environ(pid).get("E2E_NODE", "desk").rpartition("-")[2] not in excused)
+
+    def host(self, role):
+        kind, _, name = role.partition(":")
+        return (self.scenario.places[name] if kind in ("module", "guard") else name) or "desk"
+
+    @property
+    def excused(self):
+        """Hosts on which who should end the rest stands still, and who should end that one is gone or stands still as well."""
+        def is_down(role):
+            return role in self.frozen or role in self.killed
+        def is_excused(role):
+            host = self.host(role)
+            keeper = "keeper" if host == "desk" else f"keeper:{host}"
+            above = {"keeper": ["hermes"] if host == "desk" else [f"worker:{host}", f"node:{host}"], "guard": [keeper],
+                     "worker": [f"node:{host}"], "node": [], "module": [keeper, f"guard:{role.partition(':')[2]}"], "hermes": []}
+            return any(map(is_down, above[role.partition(":")[0]]))
+        return {self.host(role) for role in self.frozen if is_excused(role)}
 
     @staticmethod
     def describe(pids):
@@ -554,12 +578,7 @@ class Player:
 
     def check_gone(self):
         """Nothing is left but what is frozen and what belonged to processes that were killed."""
-        frozen = set(self.frozen.values())
-        excused = lambda: [each for each in self.living() if int(each.split()[0]) not in frozen]
-        if not frozen:
-            self.until(lambda: not excused(), lambda: f"no process is left; there is {excused()}", GONE_LIMIT)
-        else:
-            time.sleep(0.5)
+        self.until(lambda: not self.living(self.excused), lambda: f"no process is left; there is {self.living(self.excused)}", GONE_LIMIT)
         for role in list(self.frozen):
             self.free(role)
         self.restore(now=True)
