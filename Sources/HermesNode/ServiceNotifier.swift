@@ -5,13 +5,13 @@ import HermesSystem
 /// Tells systemd how the service is: sd_notify(3)'s protocol, a datagram to the socket in NOTIFY_SOCKET. Elsewhere it says
 /// nothing.
 final class ServiceNotifier {
-    private let path: String?
+    private let path: ByteString?
     /// Half of what systemd asks for.
     let watchdogMilliseconds: Int?
     private var lastFed: UInt64 = 0
 
     init() {
-        path = getenv("NOTIFY_SOCKET").map { String(cString: $0) }
+        path = getenv("NOTIFY_SOCKET").map { ByteString(cString: $0) }
         let microseconds = getenv("WATCHDOG_USEC").flatMap { Int(String(cString: $0)) }
         let isMeant = getenv("WATCHDOG_PID").map { String(cString: $0) == "\(getpid())" } ?? true
         watchdogMilliseconds = isMeant ? microseconds.map { max($0 / 2000, 1) } : nil
@@ -27,14 +27,14 @@ final class ServiceNotifier {
     }
 
     func tell(_ text: String) {
-        guard let path, path.utf8.count < 108, path.first == "/" || path.first == "@" else { return }
+        guard let path, path.count < 108, path.isAbsolutePath || path.hasPrefix("@") else { return }
         var address = sockaddr_un()
         address.sun_family = sa_family_t(AF_UNIX)
         withUnsafeMutableBytes(of: &address.sun_path) { room in
-            room.copyBytes(from: path.utf8)
-            if path.first == "@" { room[0] = 0 }
+            room.copyBytes(from: path.bytes)
+            if path.hasPrefix("@") { room[0] = 0 }
         }
-        let size = socklen_t(MemoryLayout<sa_family_t>.size + path.utf8.count)
+        let size = socklen_t(MemoryLayout<sa_family_t>.size + path.count)
         let descriptor = socket(AF_UNIX, Int32(SOCK_DGRAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
         guard descriptor >= 0 else { return }
         defer { close(descriptor) }
