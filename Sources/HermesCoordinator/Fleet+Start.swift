@@ -116,11 +116,11 @@ extension Fleet {
 
     func setUp(_ opened: [OpenedRun]) throws {
         let link = link!
-        for (index, host) in directory.hosts.enumerated() {
+        for index in directory.hosts.indices {
             try linked(index + 1) {
                 try link.dial(
                     peer: index + 1,
-                    at: HostDirectory.endpoint(host.endpoint, port: opened[index].port, path: opened[index].path))
+                    at: HostDirectory.endpoint(control!.reached(index), port: opened[index].port, path: opened[index].path))
             }
         }
         let indices = Array(1..<directory.count)

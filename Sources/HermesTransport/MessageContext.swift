@@ -124,6 +124,8 @@ final class Socket: @unchecked Sendable {
         if zmq_connect(pointer, endpoint.cString) != 0 { throw TransportError("can't connect to \(endpoint)") }
     }
 
+    func disconnect(_ endpoint: ByteString) { _ = endpoint.withCString { zmq_disconnect(pointer, $0) } }
+
     /// The parts of the next message, nil when none is there.
     /// - Parameter most: parts beyond this many are dropped; nobody has use for them.
     func receive(most: Int = 16) -> [[UInt8]]? {

@@ -43,6 +43,12 @@ public final class NodeControl: @unchecked Sendable {
         var isRefused = false
         var failedHandshakes = 0
         var retries = 0
+        /// Why its name leads nowhere.
+        var unresolved: String?
+        /// The addresses of its name, one after the other, as endpoints in numbers; nil while they are looked up.
+        var addresses: [String]?
+        /// The one that is dialled.
+        var dialled = 0
     }
     private struct State {
         var standings: [Standing]
@@ -59,8 +65,13 @@ public final class NodeControl: @unchecked Sendable {
     private let number = SerialNumber()
     /// Whether nodes that nobody has started yet are waited for.
     private let waitsForNodes: Bool
+    /// Of this object's thread: when the next address of a name is to be dialled.
+    private var turns: [Int: UInt64] = [:]
     private var thread: pthread_t?
 
+    /// How long an address is tried where there are others, and the pause before the next.
+    private static let tryMilliseconds: Int32 = 1000
+    private static let turnNanoseconds: UInt64 = 50_000_000
     /// So many handshakes in a row don't fail by chance.
     private static let enoughHandshakes = 3
     /// Messages of a node that may wait here.
@@ -104,8 +115,14 @@ public final class NodeControl: @unchecked Sendable {
         }
         state = Monitor(State(standings: nodes.map { _ in Standing() }))
         bell = try WakePipe()
-        for connection in connections where !connection.lacksKey {
-            try connection.socket.connect(ByteString(connection.node.endpoint))
+        for (index, connection) in connections.enumerated() where !connection.lacksKey {
+            let endpoint = connection.node.endpoint
+            guard HostAddresses.name(in: endpoint) == nil else {
+                try lookUp(endpoint, of: index)
+                continue
+            }
+            state.with { $0.standings[index].addresses = [endpoint] }
+            try connection.socket.connect(ByteString(endpoint))
         }
         thread = try startThread("speaking to nodes") { [self] in serve() }
     }
@@ -157,7 +174,8 @@ public final class NodeControl: @unchecked Sendable {
                 state.isOver || state.isAbandoned || lacksKey || standing.isRefused
                 || standing.failedHandshakes >= Self.enoughHandshakes
                 || standing.wasConnected && !standing.isConnected
-                || !waitsForNodes && !standing.wasConnected && standing.retries >= 3
+                || standing.unresolved != nil
+                || !waitsForNodes && !standing.wasConnected && standing.retries >= max(3, standing.addresses?.count ?? 0)
             return isHopeless ? .hopeless : nil
         }
         guard case .message(let message) = outcome else {
@@ -176,6 +194,14 @@ public final class NodeControl: @unchecked Sendable {
         if connections[node].lacksKey {
             return "it has a key, so this side needs one: --key FILE, made by `hermes keygen`"
         }
+        if let reason = standing.unresolved {
+            let name = HostAddresses.name(in: endpoint) ?? endpoint
+            return "the name \(name) of \(endpoint) can't be resolved: \(reason); correct `endpoint:`, or see to /etc/hosts "
+                + "and the name servers (`getent hosts \(name)`)"
+        }
+        guard let addresses = standing.addresses else {
+            return "the name in \(endpoint) is still being looked up; are the name servers there? (`getent hosts`)"
+        }
         if standing.isRefused {
             return "the node at \(endpoint) does not accept this key; add its public key to the node's --accept"
         }
@@ -187,8 +213,33 @@ public final class NodeControl: @unchecked Sendable {
         }
         if standing.wasConnected && !standing.isConnected { return "lost the node at \(endpoint)" }
         if standing.isConnected { return "the node at \(endpoint) does not answer" }
-        if standing.retries > 0 { return "nobody listens at \(endpoint); start hermes-node there" }
+        if standing.retries > 0 {
+            let tried = addresses == [endpoint] ? "" : " (tried \(addresses.joined(separator: ", ")))"
+            return "nobody listens at \(endpoint)\(tried); start hermes-node there"
+        }
         return "\(endpoint) is not reached; check the address and firewalls"
+    }
+
+    /// The endpoint of a node in numbers: by the address at which it was met, where its name has several.
+    public func reached(_ node: Int) -> String {
+        state.with { state in
+            let standing = state.standings[node]
+            return standing.addresses.flatMap { $0.indices.contains(standing.dialled) ? $0[standing.dialled] : nil }
+                ?? connections[node].node.endpoint
+        }
+    }
+
+    /// The resolver may wait for name servers, longer than anybody here wants to.
+    private func lookUp(_ endpoint: String, of node: Int) throws {
+        let state = state
+        try startDetachedThread("looking up a name") {
+            do throws(HostAddresses.Unresolved) {
+                let found = try HostAddresses.endpoints(of: endpoint)
+                state.with { $0.standings[node].addresses = found }
+            } catch {
+                state.with { $0.standings[node].unresolved = error.reason }
+            }
+        }
     }
 
     private func post(_ node: Int, _ message: ControlMessage) {
@@ -199,11 +250,21 @@ public final class NodeControl: @unchecked Sendable {
     // MARK: The thread
 
     private func serve() {
+        // Their names may have been found by now, but nobody has dialled them.
+        var sought = Set(
+            connections.indices.filter {
+                !connections[$0].lacksKey && HostAddresses.name(in: connections[$0].node.endpoint) != nil
+            })
         while !state.with({ $0.isOver }) {
-            var items =
-                connections.flatMap { [$0.socket.readable, $0.events.socket.readable] } + [readable(bell.descriptor)]
-            poll(&items, milliseconds: -1)
+            var items = connections.flatMap { [$0.socket.readable, $0.events.socket.readable] }
+            items.append(readable(bell.descriptor))
+            poll(&items, milliseconds: sought.isEmpty && turns.isEmpty ? -1 : 10)
             bell.drain()
+            for index in sought where !isSought(index) {
+                sought.remove(index)
+                dial(index, 0)
+            }
+            for (index, due) in turns where monotonicNow() >= due { dialNext(index) }
             sendOutgoing()
             for index in connections.indices {
                 takeEvents(index)
@@ -213,14 +274,44 @@ public final class NodeControl: @unchecked Sendable {
                     take(parts.last ?? [], from: index)
                 }
             }
+            sendOutgoing()
         }
         sendOutgoing()
     }
 
+    /// Its name is still being looked up.
+    private func isSought(_ node: Int) -> Bool {
+        state.with { $0.standings[node].addresses == nil && $0.standings[node].unresolved == nil }
+    }
+
+    private func hasOtherAddresses(_ node: Int) -> Bool {
+        state.with { !$0.standings[node].wasConnected && ($0.standings[node].addresses?.count ?? 0) > 1 }
+    }
+
+    private func dial(_ node: Int, _ place: Int) {
+        guard let addresses = state.with({ $0.standings[node].addresses }), addresses.indices.contains(place) else { return }
+        if addresses.count > 1 { connections[node].socket.set(ZMQ_CONNECT_TIMEOUT, Self.tryMilliseconds) }
+        state.with { $0.standings[node].dialled = place }
+        try? connections[node].socket.connect(ByteString(addresses[place]))
+    }
+
+    /// Leaves an address that did not answer for the next one of the name.
+    private func dialNext(_ node: Int) {
+        turns[node] = nil
+        let standing = state.with { $0.standings[node] }
+        guard !standing.wasConnected, let addresses = standing.addresses, addresses.count > 1 else { return }
+        connections[node].socket.disconnect(ByteString(addresses[standing.dialled]))
+        dial(node, (standing.dialled + 1) % addresses.count)
+    }
+
+    /// What is said to a node that may be at another address waits here: with the connection it would be lost.
     private func sendOutgoing() {
+        let ready = state.with { state in
+            state.standings.map { $0.wasConnected || $0.addresses?.count == 1 }
+        }
         let messages = outgoing.withLock { outgoing in
-            defer { outgoing = [] }
-            return outgoing
+            defer { outgoing.removeAll { ready[$0.node] } }
+            return outgoing.filter { ready[$0.node] }
         }
         for (node, message) in messages { connections[node].socket.send([message.encoded]) }
     }
@@ -259,6 +350,9 @@ public final class NodeControl: @unchecked Sendable {
                 return false
             }
             if wasLost { onLost(node) }
+            if event != .connected, turns[node] == nil, hasOtherAddresses(node) {
+                turns[node] = monotonicNow() + Self.turnNanoseconds
+            }
         }
     }
 }

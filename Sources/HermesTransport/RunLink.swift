@@ -134,7 +134,7 @@ public final class RunLink: MirrorLink {
             socket.set(ZMQ_PLAIN_PASSWORD, text: security.token)
         }
         socket.set(ZMQ_CONNECT_ROUTING_ID, bytes: peerNames[peer])
-        try socket.connect(endpoint)
+        try socket.connect(endpoint.text.map { ByteString(HostAddresses.answering($0)) } ?? endpoint)
     }
 
     /// Proves the links to `peers`: a probe each way. The dialling side says the first word.

@@ -14,7 +14,7 @@ import time
 
 import pytest
 from conftest import HERMES, LIBRARY, REPOSITORY, Running, compile_c, segment_words, wait_for
-from hosts import NODE, Placed, hosts  # noqa: F401, a fixture
+from hosts import NODE, Keys, Placed, hosts  # noqa: F401 (a fixture)
 from test_faults import FINE, Bench
 
 ROOT = os.geteuid() == 0
@@ -336,3 +336,91 @@ def test_a_sandbox_without_openat2(tmp_path, code, words):
     compile_c([source, "-o", tmp_path / "without"])
     done = node_words(tmp_path / "without", OPENAT2, code, NODE, "--modules", tmp_path, "--listen", f"ipc://{tmp_path}/node")
     assert done.returncode == 2 and "openat2" in done.stderr and words in done.stderr, done.stderr
+
+
+# ---- Names of hosts ---------------------------------------------------------------------------------------------------
+
+@pytest.fixture
+def names(desk):
+    """`names("127.0.0.9", "127.0.0.1")`: a command in front, under which the machine `rack` has these addresses."""
+    def make(*addresses):
+        table = desk.write("hosts.txt", "127.0.0.1 localhost\n" + "".join(f"{address} rack.example\n" for address in addresses))
+        script = desk.write("named", "#!/bin/sh\nexec unshare -m --propagation private sh -c "
+                            f"'mount --bind {table} /etc/hosts && exec \"$@\"' sh \"$@\"\n")
+        script.chmod(0o755)
+        return [str(script)]
+    return make
+
+
+def named(hosts, letters, prefix, key):
+    """Hosts reached by their name, each with keys, as names are off loopback."""
+    for letter in letters:
+        node = hosts.add(letter, keys=Keys(hosts.desk.folder, f"node-{letter}"), accept=key.public_file, prefix=prefix)
+        node.start()
+    return {letter: '{ endpoint: "%s", key: "%s" }' % (hosts[letter].endpoint.replace("127.0.0.1", "rack.example"), hosts[letter].keys.public)
+            for letter in letters}
+
+
+@needs_root
+@pytest.mark.parametrize("addresses", [("127.0.0.9", "127.0.0.1"), ("::1", "127.0.0.9", "127.0.0.1"), ("127.0.0.1",)])
+@pytest.mark.parametrize("mirrors", ["auto", "zeromq"])
+def test_a_name_with_several_addresses(hosts, names, addresses, mirrors):
+    """Only the last answers: it is found, by the desk and by the hosts among each other."""
+    prefix = names(*addresses)
+    hosts.key = Keys(hosts.desk.folder, "desk")
+    entries = named(hosts, "ab", prefix, hosts.key)
+    config = hosts.ring("ab-", hosts=entries)
+    done = subprocess.run([*prefix, hosts.desk.hermes, "run", config, *map(str, hosts.keyed), "--digest", "--mirrors", mirrors],
+                          capture_output=True, text=True, cwd=hosts.desk.folder, env=hosts.desk.environment, timeout=60)
+    assert done.returncode == 0 and done.stdout == hosts.reference(), done.stderr
+    done = subprocess.run([*prefix, hosts.desk.hermes, "nodes", config, *map(str, hosts.keyed)], capture_output=True, text=True,
+                          cwd=hosts.desk.folder, env=hosts.desk.environment, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@needs_root
+def test_a_name_of_which_no_address_answers(hosts, names):
+    prefix = names("127.0.0.9", "127.0.0.8")
+    hosts.key = Keys(hosts.desk.folder, "desk")
+    entries = named(hosts, "a", [], hosts.key)
+    config = hosts.ring("aaa", hosts=entries)
+    done = subprocess.run([*prefix, hosts.desk.hermes, "run", config, *map(str, hosts.keyed), "--wait", "1"],
+                          capture_output=True, text=True, cwd=hosts.desk.folder, env=hosts.desk.environment, timeout=60)
+    assert done.returncode == 2
+    for word in ("nobody listens", "rack.example", "127.0.0.9", "127.0.0.8"):
+        assert word in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize("command", ["run", "nodes"])
+def test_a_name_that_leads_nowhere(hosts, command):
+    """Said at once, with the resolver's reason; nothing is waited for."""
+    hosts.key = Keys(hosts.desk.folder, "desk")
+    config = hosts.desk.config(f"version: '0.2'\nname: {hosts.desk.name}\nhosts: {{ a: {{ endpoint: 'tcp://none.invalid:7600', key: '{hosts.key.public}' }} }}\n"
+                               "modules: { m: { type: process, executable: m, host: a } }\nexecution: { end_time: 1 }\n")
+    wait = ["--wait", 600] if command == "run" else []
+    done = hosts.desk.command(command, config, *wait, *hosts.keyed, timeout=50)
+    assert done.code == 2
+    for word in ("none.invalid", "can't be resolved", "endpoint"):
+        assert word in done.said, done.said
+
+
+# ---- One node, two names ------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("one, other", [
+    ("tcp://127.0.0.1:7600", "tcp://127.0.0.1:7600"), ("tcp://localhost:7600", "tcp://127.0.0.1:7600"),
+    ("tcp://127.0.0.1:7600", "tcp://127.0.0.1:07600"), ("tcp://LOCALHOST:7600", "tcp://localhost:7600"),
+    ("tcp://[::1]:7600", "tcp://[0:0:0:0:0:0:0:1]:7600"), ("tcp://[::ffff:127.0.0.1]:7600", "tcp://127.0.0.1:7600"),
+    ("ipc:///tmp/node", "ipc:///tmp//./node")])
+def test_two_hosts_with_one_endpoint(desk, one, other):
+    config = desk.config(f"version: '0.2'\nhosts:\n  a: {{ endpoint: '{one}' }}\n  b: {{ endpoint: '{other}' }}\n"
+                         "modules: { m: { type: process, executable: m, host: a } }\n")
+    done = desk.command("validate", config)
+    assert done.code == 1 and ":4:18: error:" in done.said and "`a`" in done.said and "`b`" in done.said, done.said
+
+
+@pytest.mark.parametrize("one, other", [("tcp://127.0.0.1:7600", "tcp://127.0.0.1:7601"), ("tcp://127.0.0.1:7600", "tcp://127.0.0.2:7600"),
+                                        ("tcp://[::1]:7600", "tcp://127.0.0.1:7600"), ("ipc:///tmp/node", "ipc:///tmp/Node")])
+def test_two_hosts_with_two_endpoints(desk, one, other):
+    config = desk.config(f"version: '0.2'\nhosts:\n  a: {{ endpoint: '{one}' }}\n  b: {{ endpoint: '{other}' }}\n"
+                         "modules: { m: { type: process, executable: m, host: a } }\n")
+    desk.command("validate", config).expect(0)

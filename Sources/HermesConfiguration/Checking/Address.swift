@@ -31,6 +31,21 @@ enum Address {
         return withUnsafeBytes(of: &left) { left in withUnsafeBytes(of: &right) { left.elementsEqual($0) } }
     }
 
+    /// One spelling for each address: IPv6 in its shortest, IPv4 within IPv6 as IPv4, names in lower case, `localhost` as the
+    /// address that nodes listen on.
+    static func canonical(_ text: String) -> String {
+        let lower = text.lowercased()
+        if lower == "localhost" { return "127.0.0.1" }
+        var address = in6_addr()
+        guard inet_pton(AF_INET6, text, &address) == 1 else { return lower }
+        var room = [CChar](repeating: 0, count: Int(INET6_ADDRSTRLEN))
+        inet_ntop(AF_INET6, &address, &room, socklen_t(room.count))
+        let shortest = String(decoding: room.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        let mapped = "::ffff:"
+        let isMapped = shortest.hasPrefix(mapped) && isIPv4(String(shortest.dropFirst(mapped.utf8.count)))
+        return isMapped ? String(shortest.dropFirst(mapped.utf8.count)) : shortest
+    }
+
     /// An IPv4 address or a host name; four numbers that are no address are neither.
     static func isPlausible(_ text: String) -> Bool {
         if isIPv4(text) { return true }

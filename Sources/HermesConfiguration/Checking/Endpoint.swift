@@ -77,6 +77,16 @@ enum Endpoint: Equatable {
 
     static let ports = 1...65535
 
+    /// The same for all spellings of one endpoint.
+    var place: String {
+        switch self {
+        case .tcp(let address, let port): "tcp://\(Address.canonical(address)):\(port ?? 0)"
+        case .ipc(let path):
+            "ipc://" + (path.hasPrefix("/") ? "/" : "")
+                + ByteString(path).pathComponents.filter { $0 != "." }.map(\.description).joined(separator: "/")
+        }
+    }
+
     /// True when nobody on another machine can reach it.
     var isLocal: Bool {
         switch self {

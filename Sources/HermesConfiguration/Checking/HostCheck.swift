@@ -4,7 +4,24 @@ struct HostCheck {
 
     func check(_ draft: SimulationDraft) {
         for host in draft.hosts { check(host) }
+        checkEndpointsDiffer(draft.hosts)
         check(draft.server)
+    }
+
+    /// One node is one host: two names for it would make it two hosts of a run, which look for each other.
+    private func checkEndpointsDiffer(_ hosts: [HostDraft]) {
+        var first: [String: String] = [:]
+        for host in hosts {
+            guard let endpoint = host.endpoint, let place = try? Endpoint(endpoint.value).place else { continue }
+            if let other = first[place] {
+                findings.error(
+                    endpoint.mark,
+                    "host \(quoted(host.name.value)) has the endpoint of host \(quoted(other)); a node is one host: give it an endpoint "
+                        + "of its own, or place its modules on \(quoted(other))")
+            } else {
+                first[place] = host.name.value
+            }
+        }
     }
 
     private func check(_ host: HostDraft) {

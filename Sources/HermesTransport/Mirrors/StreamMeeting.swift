@@ -106,8 +106,9 @@ public final class StreamMeeting {
     }
 
     private func addresses(of peer: SetUp.Stream) -> [StreamAddress] {
-        [peer.path.flatMap { StreamAddress(path: $0) }, peer.endpoint.flatMap { try? StreamAddress(endpoint: $0) }]
-            .compactMap { $0 }
+        let named = peer.endpoint.flatMap { try? HostAddresses.endpoints(of: $0.description) } ?? []
+        return [peer.path.flatMap { StreamAddress(path: $0) }].compactMap { $0 }
+            + named.compactMap { try? StreamAddress(endpoint: $0) }
     }
 
     /// Until somebody comes or speaks; at most a little while.
