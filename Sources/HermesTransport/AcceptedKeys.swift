@@ -13,7 +13,7 @@ public enum AcceptedKeys {
             var status = stat()
             guard stat(path.cString, &status) == 0 else {
                 throw TransportError(
-                    text: "the accepted key \(path) can't be read: \(String(cString: strerror(errno)))")
+                    text: "the accepted key \(path) can't be read: \(SystemError.reason(errno))")
             }
             if status.st_mode & S_IFMT == S_IFDIR {
                 for file in try publicKeys(in: path) {

@@ -1,5 +1,6 @@
 import CZeroMQ
 import Glibc
+import HermesModel
 import HermesSystem
 
 /// A CurveZMQ key pair, each key 40 characters of Z85 (ZeroMQ RFC 32).
@@ -29,9 +30,16 @@ public struct CurveKeys: Sendable, Equatable {
         var status = stat()
         guard stat(path.cString, &status) == 0 else { throw failure("the key \(path) can't be read") }
         guard !path.hasSuffix(".pub") else {
-            throw TransportError(text: "\(path) is a public key; the secret one is \(path.dropLast(4))")
+            throw TransportError(
+                text: "\(path) is a public key, and this takes the secret one: \(path.dropLast(4))")
         }
         guard status.st_mode & 0o077 == 0 else {
+            // A public key is readable by all; to hide it would not make it a secret one.
+            if let key = try? key(in: path), PublicKey.canBePublic(key) {
+                throw TransportError(
+                    text: "\(path) holds a public key, as it seems, and this takes the secret one, the file that `hermes "
+                        + "keygen` made without .pub; if it is that, others may read it: chmod 600 \(path)")
+            }
             throw TransportError(text: "others may read the secret key \(path); run: chmod 600 \(path)")
         }
         try refuseForeignWriters(path, "the secret key", "put a key of theirs in its place")
@@ -44,7 +52,20 @@ public struct CurveKeys: Sendable, Equatable {
     }
 
     /// The public key in a file, its first line.
-    public static func loadPublic(_ path: ByteString) throws -> String { try key(in: path) }
+    /// - Throws: `TransportError` when it can't be read, or holds the secret key.
+    public static func loadPublic(_ path: ByteString) throws -> String {
+        let found = try key(in: path)
+        var open = [CChar](repeating: 0, count: 41)
+        let isSecretBesideIt =
+            zmq_curve_public(&open, found) == 0 && (try? key(in: path + ".pub")) == text(open)
+        guard PublicKey.canBePublic(found), !isSecretBesideIt else {
+            let other = isSecretBesideIt ? "\(path).pub" : "its .pub file"
+            throw TransportError(
+                text: "\(path) holds a secret key, and this takes the public one, \(other); a secret key stays where it was "
+                    + "made: if this one was copied here, make another with `hermes keygen`")
+        }
+        return found
+    }
 
     /// True for 40 characters that stand for 32 bytes.
     public static func isKey(_ text: String) -> Bool {

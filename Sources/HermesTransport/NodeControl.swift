@@ -33,6 +33,8 @@ public final class NodeControl: @unchecked Sendable {
         let events: ConnectionEvents
         /// The node has a key and this side none: it is not spoken to.
         let lacksKey: Bool
+        /// The key given for the node is this side's own, public or secret.
+        let hasOwnKey: Bool
     }
     /// What has been seen of a node.
     private struct Standing {
@@ -111,7 +113,8 @@ public final class NodeControl: @unchecked Sendable {
             socket.watchLiveness(limitSeconds: livenessSeconds)
             return Connection(
                 node: node, socket: socket, events: try ConnectionEvents(of: socket, in: context),
-                lacksKey: node.publicKey != nil && keys == nil)
+                lacksKey: node.publicKey != nil && keys == nil,
+                hasOwnKey: keys.map { [$0.publicKey, $0.secretKey].contains(node.publicKey) } ?? false)
         }
         state = Monitor(State(standings: nodes.map { _ in Standing() }))
         bell = try WakePipe()
@@ -204,6 +207,10 @@ public final class NodeControl: @unchecked Sendable {
         }
         if standing.isRefused {
             return "the node at \(endpoint) does not accept this key; add its public key to the node's --accept"
+        }
+        if standing.failedHandshakes > 0 && !standing.wasConnected && connections[node].hasOwnKey {
+            return "no handshake with \(endpoint): `key:` of the host is your own key; write the node's there, the line of the "
+                + ".pub file that `hermes keygen` made on it"
         }
         if standing.failedHandshakes > 0 && !standing.wasConnected {
             return connections[node].node.publicKey == nil

@@ -1,3 +1,5 @@
+import HermesModel
+
 /// Endpoints, keys and mirror addresses of hosts, and the telemetry server's address.
 struct HostCheck {
     let findings: Findings
@@ -37,9 +39,16 @@ struct HostCheck {
                 findings.error(endpoint.mark, error.message)
             }
         }
-        if let key = host.key, !Self.isKey(key.value) {
-            findings.error(
-                key.mark, "`key` must be a public key of 40 Z85 characters, the line in the node's .pub file")
+        if let key = host.key {
+            if !PublicKey.isKey(key.value) {
+                findings.error(
+                    key.mark, "`key` must be a public key of 40 Z85 characters, the line in the node's .pub file")
+            } else if !PublicKey.canBePublic(key.value) {
+                findings.error(
+                    key.mark,
+                    "`key` is no public key; if it is the node's secret one, make the node another with `hermes keygen`, for "
+                        + "this one has been shown, and write the line of its .pub file here")
+            }
         }
         if let mirror = host.mirror {
             do throws(Endpoint.Fault) {
@@ -60,11 +69,4 @@ struct HostCheck {
             findings.error(host.mark, "\(quoted(host.value)) is no address or host name")
         }
     }
-
-    static func isKey(_ text: String) -> Bool {
-        text.utf8.count == 40 && text.utf8.allSatisfy(z85.contains)
-    }
-
-    private static let z85 = Set(
-        "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-:+=^!/*?&<>()[]{}@%$#".utf8)
 }
