@@ -4,7 +4,8 @@ import HermesSystem
 import HermesTransport
 
 /// What takes a node longer than a moment: reading and writing files, looking at its machine. Done one after the other on a
-/// thread of its own, so that no run waits for it; the thread is there from the first errand on.
+/// thread of its own, so that no run waits for it; the thread is there from the first errand on. A look at the machine starts
+/// programs, which may hang, and has a thread for itself.
 final class Errands: @unchecked Sendable {
     typealias Caller = NodeListener.Caller
 
@@ -13,6 +14,7 @@ final class Errands: @unchecked Sendable {
         var waitingBytes = 0
         var answers: [(message: ControlMessage, caller: Caller)] = []
         var hasThread = false
+        var checkups = 0
         var isOver = false
     }
 
@@ -20,14 +22,16 @@ final class Errands: @unchecked Sendable {
     /// What may wait at a time; whoever pushes or asks waits for each answer.
     private static let most = 256
     private static let mostBytes = 32 << 20
+    /// Looks at the machine at a time.
+    private static let mostCheckups = 4
 
     private let files: ModuleFiles
-    private let findings: @Sendable () -> [Finding]
+    private let findings: @Sendable (_ isWanted: () -> Bool) -> [Finding]
     private let state = Monitor(State())
     private let bell: WakePipe
     private var thread = pthread_t()
 
-    init(files: ModuleFiles, findings: @escaping @Sendable () -> [Finding]) throws(SystemError) {
+    init(files: ModuleFiles, findings: @escaping @Sendable (() -> Bool) -> [Finding]) throws(SystemError) {
         self.files = files
         self.findings = findings
         bell = try WakePipe()
@@ -38,6 +42,7 @@ final class Errands: @unchecked Sendable {
 
     /// - Throws: `Refused` when too much waits already, or there is no thread to do it on.
     func add(_ message: ControlMessage, from caller: Caller) throws {
+        if message.say == "checkup" { return try checkUp(message, for: caller) }
         let (isAccepted, isFirst) = state.with { state -> (Bool, Bool) in
             guard state.waiting.count < Self.most, state.waitingBytes < Self.mostBytes else { return (false, false) }
             state.waiting.append((message, caller))
@@ -59,6 +64,29 @@ final class Errands: @unchecked Sendable {
         }
     }
 
+    private func checkUp(_ message: ControlMessage, for caller: Caller) throws {
+        let isAccepted = state.with { state in
+            guard state.checkups < Self.mostCheckups else { return false }
+            state.checkups += 1
+            return true
+        }
+        guard isAccepted else { throw Refused("this node is looking at its machine for others; try again later") }
+        do {
+            try startDetachedThread("a look at the machine") { [self] in
+                let found = CheckupFindings(findings: findings { !state.with { $0.isOver } })
+                let answer = try? ControlMessage("findings", id: message.id, found)
+                state.with { state in
+                    state.checkups -= 1
+                    if let answer { state.answers.append((answer, caller)) }
+                }
+                bell.wake()
+            }
+        } catch {
+            state.with { $0.checkups -= 1 }
+            throw Refused("this node \(error)")
+        }
+    }
+
     /// Those that are ready.
     func takeAnswers() -> [(message: ControlMessage, caller: Caller)] {
         bell.drain()
@@ -75,6 +103,8 @@ final class Errands: @unchecked Sendable {
             return state.hasThread
         }
         if hasThread { pthread_join(thread, nil) }
+        // What they started is ended with them.
+        _ = state.wait(until: deadline(after: 2)) { $0.checkups == 0 ? true : nil }
         files.close()
     }
 
@@ -120,11 +150,9 @@ final class Errands: @unchecked Sendable {
             return try ControlMessage("hashed", id: message.id, files.find(body(), isWanted: { !isOver() }))
         case "put":
             return try ControlMessage("took", id: message.id, files.put(body(), from: caller))
-        case "folder":
+        default:
             try files.makeFolder(body())
             return try ControlMessage("ok", id: message.id)
-        default:
-            return try ControlMessage("findings", id: message.id, CheckupFindings(findings: findings()))
         }
     }
 }

@@ -32,9 +32,9 @@ public final class NodeAgent {
         context = try MessageContext()
         errands = try Errands(
             files: ModuleFiles(root: root, allowsPush: settings.allowsPush, log: log),
-            findings: {
+            findings: { isWanted in
                 let ports = settings.endpoint.hasPrefix("tcp://") ? [PortChecks.runs(settings.ports)] : []
-                return Checkup.findings(program: "hermes-node") + ports
+                return Checkup.findings(program: "hermes-node", isWanted: isWanted) + ports
                     + ModuleRootChecks.findings(of: root, allowsPush: settings.allowsPush)
             })
         if settings.keys != nil {

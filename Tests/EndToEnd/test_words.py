@@ -424,3 +424,97 @@ def test_two_hosts_with_two_endpoints(desk, one, other):
     config = desk.config(f"version: '0.2'\nhosts:\n  a: {{ endpoint: '{one}' }}\n  b: {{ endpoint: '{other}' }}\n"
                          "modules: { m: { type: process, executable: m, host: a } }\n")
     desk.command("validate", config).expect(0)
+
+
+# ---- Keys in the wrong place ---------------------------------------------------------------------------------------------
+
+@pytest.fixture
+def key(desk):
+    desk.folder.chmod(0o755)
+    return Keys(desk.folder, "one")
+
+
+def node_with(desk, *words):
+    return node_words(NODE, "--listen", f"ipc://{desk.folder}/n", "--modules", desk.folder, *words)
+
+
+def test_the_secret_key_is_not_accepted(desk, key):
+    done = node_with(desk, "--key", key.path, "--accept", key.path)
+    assert done.returncode == 2 and "secret key" in done.stderr and f"{key.path}.pub" in done.stderr, done.stderr
+
+
+def test_the_public_key_is_no_secret_one(desk, key):
+    copy = desk.folder / "copy"
+    shutil.copy(key.public_file, copy)
+    copy.chmod(0o644)
+    for path in (key.public_file, copy):
+        done = node_with(desk, "--key", path, "--accept", key.public_file)
+        assert done.returncode == 2 and "public key" in done.stderr, done.stderr
+
+
+def test_a_secret_key_in_a_configuration(desk, key):
+    """31 of 32 secret keys can't be public ones; of the rest the handshake tells."""
+    secrets = [line for line in (Keys(desk.folder, f"k{n}").path.read_text().strip() for n in range(4))]
+    told = 0
+    for secret in secrets:
+        config = desk.config(f"version: '0.2'\nhosts: {{ a: {{ endpoint: 'tcp://10.0.0.1:7600', key: '{secret}' }} }}\n"
+                             "modules: { m: { type: process, executable: m, host: a } }\n")
+        told += "secret" in desk.command("validate", config).said
+    assert told >= 1
+    for n in range(20):
+        public = Keys(desk.folder, f"p{n}").public
+        config = desk.config(f"version: '0.2'\nhosts: {{ a: {{ endpoint: 'tcp://10.0.0.1:7600', key: '{public}' }} }}\n"
+                             "modules: { m: { type: process, executable: m, host: a } }\n")
+        desk.command("validate", config).expect(0)
+
+
+def test_ones_own_key_as_the_nodes(hosts):
+    hosts.key = Keys(hosts.desk.folder, "desk")
+    node = hosts.add("a", keys=Keys(hosts.desk.folder, "node-a"), accept=hosts.key.public_file).start()
+    config = hosts.ring("aaa", hosts={"a": f'{{ endpoint: "{node.endpoint}", key: "{hosts.key.public}" }}'})
+    hosts.run(config, "--wait", 3).expect(2, "your own key", "host a")
+
+
+# ---- An interpreter that hangs ------------------------------------------------------------------------------------------
+
+def hanging_python(desk):
+    script = desk.write("python-that-hangs", "#!/bin/sh\nsleep 3600 & echo $! >> sleepers\nwait\n")
+    script.chmod(0o755)
+    return script
+
+
+def sleepers(desk):
+    path = desk.folder / "sleepers"
+    pids = path.read_text().split() if path.exists() else []
+    return [pid for pid in pids if os.path.exists(f"/proc/{pid}")]
+
+
+def test_doctor_with_an_interpreter_that_hangs(desk):
+    desk.environment["HERMES_PYTHON"] = str(hanging_python(desk))
+    done = desk.command("doctor", timeout=60)
+    assert done.code == 2 and "hangs" in done.said and "HERMES_PYTHON" in done.said, done.said
+    wait_for(lambda: not sleepers(desk), "what it started is gone")
+
+
+def test_ctrl_c_while_doctor_waits(desk):
+    desk.environment["HERMES_PYTHON"] = str(hanging_python(desk))
+    process = desk.begin("doctor")
+    wait_for(lambda: sleepers(desk), "the interpreter hangs")
+    process.send_signal(signal.SIGINT)
+    assert process.wait(30) == 130
+    wait_for(lambda: not sleepers(desk), "what it started is gone")
+
+
+def test_a_checkup_that_hangs_holds_nothing_up(hosts):
+    """Meanwhile the node serves runs and takes files, and ends when it is told to."""
+    hosts.desk.environment["HERMES_PYTHON"] = str(hanging_python(hosts.desk))
+    hosts.start("a")
+    config = hosts.ring("aaa")
+    doctor = hosts.desk.begin("doctor", config)
+    wait_for(lambda: len(sleepers(hosts.desk)) >= 1, "the interpreter hangs")
+    hosts.desk.command("push", config, timeout=40).expect(0)
+    hosts.serves("aaa")
+    assert hosts["a"].end() == 0
+    doctor.send_signal(signal.SIGINT)
+    doctor.wait(30)
+    wait_for(lambda: not sleepers(hosts.desk), "what they started is gone")

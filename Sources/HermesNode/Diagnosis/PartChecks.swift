@@ -7,9 +7,10 @@ import HermesTransport
 struct PartChecks {
     let program: String
 
-    var findings: [Finding] {
+    /// - Parameter isWanted: asked while it takes its time.
+    func findings(isWanted: () -> Bool) -> [Finding] {
         [.fine(program, hermesVersion), zeroMQ, .fine("libsodium", TransportLibraries.sodium)]
-            + [Self.library, Self.package, Self.python]
+            + [Self.library, Self.package, Self.python(isWanted: isWanted)]
     }
 
     private var zeroMQ: Finding {
@@ -45,34 +46,32 @@ struct PartChecks {
         return .fine("Python package", "\(path)/hermes")
     }
 
-    private static var python: Finding {
-        let wanted = getenv("HERMES_PYTHON").map { ByteString(cString: $0) } ?? "python3"
+    /// Seconds that the interpreter has, package and library included; on a loaded machine a second is usual.
+    private static let pythonSeconds = 10.0
+
+    private static func python(isWanted: () -> Bool) -> Finding {
+        let named = getenv("HERMES_PYTHON").map { ByteString(cString: $0) } ?? ""
+        let wanted = named.isEmpty ? "python3" : named
         let cure = "install Python 3.9 or later, or name one in HERMES_PYTHON"
-        let path = Installation.here.pythonPath ?? ""
         // It says its version once it could load the package, which loads libhermes.
         let script: ByteString = "import sys, os; print(sys.version.split()[0]); sys.stdout.flush(); import hermes"
-        let library = Installation.here.library ?? ""
-        let command: ByteString =
-            "PYTHONPATH=\(quoted(path)) HERMES_LIBRARY=\(quoted(library)) \(quoted(wanted)) -c \(quoted(script)) 2>&1"
-        guard let output = popen(command.cString, "r") else {
-            return .poor("python3", "can't be started", cure: cure)
-        }
-        var lines: [String] = []
-        var room = [CChar](repeating: 0, count: 4096)
-        while fgets(&room, Int32(room.count), output) != nil {
-            lines.append(
-                String(decoding: room.prefix { $0 != 0 && $0 != 10 }.map { UInt8(bitPattern: $0) }, as: UTF8.self))
-        }
-        let status = pclose(output)
-        if status == 0, let version = lines.first { return .fine("python3", "\(version), with the package hermes") }
-        if status >> 8 == 127 {
+        let outcome = Probe.run(
+            [wanted, "-c", script],
+            environment: [
+                ("PYTHONPATH", Installation.here.pythonPath ?? ""), ("HERMES_LIBRARY", Installation.here.library ?? ""),
+            ], seconds: pythonSeconds, isWanted: isWanted)
+        switch outcome {
+        case .ended(status: 0, let lines) where !lines.isEmpty:
+            return .fine("python3", "\(lines[0]), with the package hermes")
+        case .ended(_, let lines): return .broken("python3", lines.last ?? "\(wanted) failed", cure: cure)
+        case .notStarted(let error) where error.code == ENOENT:
             return .poor("python3", "there is no \(wanted): scripts in Python can't run", cure: cure)
+        case .notStarted(let error): return .broken("python3", "\(error)", cure: cure)
+        case .timedOut:
+            return .broken(
+                "python3", "\(wanted) has not answered within \(Int(pythonSeconds)) s: it hangs",
+                cure: "run `\(wanted) -c 'import hermes'` to see where, or name another in HERMES_PYTHON")
+        case .unwanted: return .poor("python3", "not looked at: interrupted", cure: "ask again")
         }
-        return .broken("python3", lines.last ?? "\(wanted) failed", cure: cure)
-    }
-
-    private static func quoted(_ text: ByteString) -> ByteString {
-        let parts = text.bytes.split(separator: UInt8(ascii: "'"), omittingEmptySubsequences: false)
-        return "'\(ByteString(bytes: parts.joined(separator: Array("'\\''".utf8))))'"
     }
 }

@@ -1,7 +1,9 @@
 import ArgumentParser
+import Glibc
 import HermesModel
 import HermesNode
 import HermesProtocol
+import HermesSystem
 import HermesSystem
 
 struct Doctor: ParsableCommand {
@@ -26,8 +28,20 @@ struct Doctor: ParsableCommand {
         if keyOption.key != nil && config == nil { throw ValidationError("--key is for the hosts of a CONFIG") }
     }
 
+    /// Ctrl-C ends this command at once, and with it an interpreter that hangs.
+    private func endWhatWasStartedOnSignals() throws {
+        let signals = try receiveSignals()
+        try startDetachedThread("signals") {
+            var arrived = pollfd(fd: signals, events: Int16(POLLIN), revents: 0)
+            while poll(&arrived, 1, -1) <= 0 {}
+            Probe.endAll()
+            _exit(130)
+        }
+    }
+
     func run() throws {
         let console = Console()
+        try endWhatWasStartedOnSignals()
         let hosts = try config.map { try ConfigurationLoader.load($0, console).hosts } ?? []
         let checkup = MachineCheckup(
             here: Checkup.findings(program: "hermes") + DeskChecks.findings(),
