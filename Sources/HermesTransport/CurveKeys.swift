@@ -37,8 +37,8 @@ public struct CurveKeys: Sendable, Equatable {
             // A public key is readable by all; to hide it would not make it a secret one.
             if let key = try? key(in: path), PublicKey.canBePublic(key) {
                 throw TransportError(
-                    text: "\(path) holds a public key, as it seems, and this takes the secret one, the file that `hermes "
-                        + "keygen` made without .pub; if it is that, others may read it: chmod 600 \(path)")
+                    text: "\(path) holds a public key, as it seems, and this takes the secret one, the file that "
+                        + "`hermes keygen` made without .pub; if it is that, others may read it: chmod 600 \(path)")
             }
             throw TransportError(text: "others may read the secret key \(path); run: chmod 600 \(path)")
         }
@@ -61,8 +61,8 @@ public struct CurveKeys: Sendable, Equatable {
         guard PublicKey.canBePublic(found), !isSecretBesideIt else {
             let other = isSecretBesideIt ? "\(path).pub" : "its .pub file"
             throw TransportError(
-                text: "\(path) holds a secret key, and this takes the public one, \(other); a secret key stays where it was "
-                    + "made: if this one was copied here, make another with `hermes keygen`")
+                text: "\(path) holds a secret key, and this takes the public one, \(other); a secret key stays where it "
+                    + "was made: if this one was copied here, make another with `hermes keygen`")
         }
         return found
     }

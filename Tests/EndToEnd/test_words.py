@@ -1,6 +1,7 @@
 """Failures say what is wrong, where, and what to do: one case for each thing that an errno alone tells wrongly."""
 import contextlib
 import ctypes
+import fcntl
 import json
 import os
 import shutil
@@ -232,6 +233,10 @@ def test_a_python_step_that_returns_nothing(desk, value):
 
 # ---- Clients and interrupts before there is anything --------------------------------------------------------------
 
+F_OFD_SETLK = 37
+LOCK_OWNER = 0  # HERMES_LOCK_OWNER
+
+
 def test_a_segment_that_is_being_made(desk):
     """Between its making and its header a client is told to come again."""
     path = f"/dev/shm/hermes_{desk.name}"
@@ -240,9 +245,11 @@ def test_a_segment_that_is_being_made(desk):
     library.hermes_last_error.restype = ctypes.c_char_p
     try:
         for size in (0, 65536):
-            with open(path, "wb") as file:
+            with open(path, "w+b") as file:
+                # As its living owner has it: an open file description's lock on the first byte of those kept for locks.
+                fcntl.fcntl(file, F_OFD_SETLK, struct.pack("=hhxxxxqqixxxx", fcntl.F_WRLCK, os.SEEK_SET, LOCK_OWNER, 1, 0))
                 file.truncate(size)
-            assert not library.hermes_client_open(f"/hermes_{desk.name}".encode())
+                assert not library.hermes_client_open(f"/hermes_{desk.name}".encode())
             assert b"staging" in library.hermes_last_error(), library.hermes_last_error()
     finally:
         os.unlink(path)
