@@ -120,7 +120,8 @@ extension Fleet {
             try linked(index + 1) {
                 try link.dial(
                     peer: index + 1,
-                    at: HostDirectory.endpoint(control!.reached(index), port: opened[index].port, path: opened[index].path))
+                    at: HostDirectory.endpoint(
+                        control!.reached(index), port: opened[index].port, path: opened[index].path))
             }
         }
         let indices = Array(1..<directory.count)

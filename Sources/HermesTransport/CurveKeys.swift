@@ -61,8 +61,8 @@ public struct CurveKeys: Sendable, Equatable {
         guard PublicKey.canBePublic(found), !isSecretBesideIt else {
             let other = isSecretBesideIt ? "\(path).pub" : "its .pub file"
             throw TransportError(
-                text: "\(path) holds a secret key, and this takes the public one, \(other); a secret key stays where it "
-                    + "was made: if this one was copied here, make another with `hermes keygen`")
+                text: "\(path) holds a secret key, and this takes the public one, \(other); a secret key stays "
+                    + "where it was made: if this one was copied here, make another with `hermes keygen`")
         }
         return found
     }

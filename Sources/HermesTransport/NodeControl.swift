@@ -178,7 +178,8 @@ public final class NodeControl: @unchecked Sendable {
                 || standing.failedHandshakes >= Self.enoughHandshakes
                 || standing.wasConnected && !standing.isConnected
                 || standing.unresolved != nil
-                || !waitsForNodes && !standing.wasConnected && standing.retries >= max(3, standing.addresses?.count ?? 0)
+                || !waitsForNodes && !standing.wasConnected
+                    && standing.retries >= max(3, standing.addresses?.count ?? 0)
             return isHopeless ? .hopeless : nil
         }
         guard case .message(let message) = outcome else {
@@ -199,8 +200,8 @@ public final class NodeControl: @unchecked Sendable {
         }
         if let reason = standing.unresolved {
             let name = HostAddresses.name(in: endpoint) ?? endpoint
-            return "the name \(name) of \(endpoint) can't be resolved: \(reason); correct `endpoint:`, or see to /etc/hosts "
-                + "and the name servers (`getent hosts \(name)`)"
+            return "the name \(name) of \(endpoint) can't be resolved: \(reason); correct `endpoint:`, or see to "
+                + "/etc/hosts and the name servers (`getent hosts \(name)`)"
         }
         guard let addresses = standing.addresses else {
             return "the name in \(endpoint) is still being looked up; are the name servers there? (`getent hosts`)"
@@ -209,8 +210,9 @@ public final class NodeControl: @unchecked Sendable {
             return "the node at \(endpoint) does not accept this key; add its public key to the node's --accept"
         }
         if standing.failedHandshakes > 0 && !standing.wasConnected && connections[node].hasOwnKey {
-            return "no handshake with \(endpoint): `key:` of the host is your own key; write the node's there, the line of the "
-                + ".pub file that `hermes keygen` made on it"
+            return
+                "no handshake with \(endpoint): `key:` of the host is your own key; write the node's there, the line "
+                + "of the .pub file that `hermes keygen` made on it"
         }
         if standing.failedHandshakes > 0 && !standing.wasConnected {
             return connections[node].node.publicKey == nil
@@ -296,7 +298,9 @@ public final class NodeControl: @unchecked Sendable {
     }
 
     private func dial(_ node: Int, _ place: Int) {
-        guard let addresses = state.with({ $0.standings[node].addresses }), addresses.indices.contains(place) else { return }
+        guard let addresses = state.with({ $0.standings[node].addresses }), addresses.indices.contains(place) else {
+            return
+        }
         if addresses.count > 1 { connections[node].socket.set(ZMQ_CONNECT_TIMEOUT, Self.tryMilliseconds) }
         state.with { $0.standings[node].dialled = place }
         try? connections[node].socket.connect(ByteString(addresses[place]))

@@ -83,7 +83,7 @@ enum Endpoint: Equatable {
         case .tcp(let address, let port): "tcp://\(Address.canonical(address)):\(port ?? 0)"
         case .ipc(let path):
             "ipc://" + (path.hasPrefix("/") ? "/" : "")
-                + ByteString(path).pathComponents.filter { $0 != "." }.map(\.description).joined(separator: "/")
+                + path.pathComponents.filter { $0 != "." }.map(\.description).joined(separator: "/")
         }
     }
 
