@@ -1,6 +1,7 @@
 """What the system gives and takes is bytes: paths, arguments and variables that are no UTF-8 arrive unchanged, and names that
 look the same in two normal forms are two names."""
 import csv
+import hashlib
 import json
 import os
 import subprocess
@@ -10,6 +11,7 @@ import unicodedata
 import pytest
 from conftest import Running
 from nodes import NODE
+from zmtp import Connection
 
 LATIN = b"caf\xe9"
 """A name that is no UTF-8."""
@@ -197,6 +199,32 @@ def test_a_slash_with_an_accent_leads_out_of_no_root(desk, pushed, tmp_path):
     done = pushed(f"out/{ACCENTED}")
     assert done.code == 2 and "leads out of the module root" in done.said, done.said
     assert not list(outside.iterdir()) and (pushed.bench.root / "out").is_symlink()
+
+
+@pytest.mark.parametrize("path", [f"out/{ACCENTED}", "out/\u20d7x", "./out/\u200dx", ".hermes-push/\u0301x", "/\u0301x", "in/\u0301/../../x"], ids=ascii)
+def test_a_coordinator_of_its_own_kind_puts_nothing_elsewhere(desk, nodes, tmp_path, path):
+    """One that asks nothing first: the node itself cuts at bytes."""
+    bench = nodes.start("bench")
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (bench.root / "out").symlink_to(outside)
+    before = files_of(bench.root)
+    with Connection(("127.0.0.1", bench.port)).shake_hands() as coordinator:
+        coordinator.ask("hello", 1, {"version": "0", "protocolVersion": 1, "oldestProtocol": 1})
+        piece = {"upload": 7, "path": path, "offset": 0, "total": 3, "isExecutable": True, "bytes": "YWJj",
+                 "hash": hashlib.sha256(b"abc").hexdigest()}
+        answer = coordinator.ask("put", 2, piece)
+        assert answer["say"] == "refused", answer
+        answer = coordinator.ask("folder", 3, {"path": path})
+        assert answer["say"] == "refused", answer
+        assert coordinator.ask("put", 4, {**piece, "path": "in/\u0301x"})["say"] == "took"
+    assert not list(outside.iterdir()) and (bench.root / "out").is_symlink()
+    assert files_of(bench.root) - before == {os.fsencode(bench.root / "in"), os.fsencode(bench.root / "in/\u0301x")}
+
+
+def files_of(folder):
+    return {os.path.join(place, name) for place, folders, files in os.walk(os.fsencode(folder)) for name in folders + files
+            if not name.endswith(b".profraw")}
 
 
 def test_a_slash_with_an_accent_passes_by_no_rule(desk, pushed):
