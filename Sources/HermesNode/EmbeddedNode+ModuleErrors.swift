@@ -198,10 +198,12 @@ extension EmbeddedNode {
         let index = guards!.entries[place].index
         isRestarting = true
         defer { isRestarting = false }
+        // Ahead of the process: one that is never launched would be waited for at the end.
+        let launch = try launchAgain(processes[index]!, index, frame: frame)
         let process = try ModuleProcess(replacing: processes[index]!)
         supervisor!.renew(process)
         processes[index] = process
-        try process.launch(launchAgain(process, index, frame: frame), keeper: &processKeeper)
+        try process.launch(launch, keeper: &processKeeper)
         let announced = try awaitRecord(index, doing: "announce its signals", frame: frame) {
             $0.announcement ?? ($0.isFree ? [] : nil)
         }

@@ -94,7 +94,8 @@ private final class HeldFile {
 
     var state: State {
         var status = stat()
-        if stat(path.cString, &status) == 0, Stamp(status) == stamp { return .same }
+        // One that is not there is no other: it may come back, and whoever starts it says so.
+        if stat(path.cString, &status) != 0 || Stamp(status) == stamp { return .same }
         guard let hash, FileHash.of(descriptor: descriptor) == hash else { return .written }
         // The same bytes once more, or only touched.
         let now = open(path.cString, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
