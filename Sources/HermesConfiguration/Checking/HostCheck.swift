@@ -1,4 +1,5 @@
 import HermesModel
+import HermesSystem
 
 /// Endpoints, keys and mirror addresses of hosts, and the telemetry server's address.
 struct HostCheck {
@@ -12,16 +13,16 @@ struct HostCheck {
 
     /// One node is one host: two names for it would make it two hosts of a run, which look for each other.
     private func checkEndpointsDiffer(_ hosts: [HostDraft]) {
-        var first: [String: String] = [:]
+        var first: [ByteString: String] = [:]
         for host in hosts {
             guard let endpoint = host.endpoint, let place = try? Endpoint(endpoint.value).place else { continue }
-            if let other = first[place] {
+            if let other = first[place.bytes] {
                 findings.error(
                     endpoint.mark,
                     "host \(quoted(host.name.value)) has the endpoint of host \(quoted(other)); a node is one host: give it an endpoint "
                         + "of its own, or place its modules on \(quoted(other))")
             } else {
-                first[place] = host.name.value
+                first[place.bytes] = host.name.value
             }
         }
     }
