@@ -181,7 +181,7 @@ def test_a_node_at_a_limit_goes_on(limited):
             for value in values:
                 set_limit(kind, value)
                 # The desk is root, whom no limit on processes binds.
-                code, said = limited.run({}, "run", "sim.yaml", user=False)
+                code, said = limited.run({}, "run", "sim.yaml", "--wait", "2", user=False)
                 assert code in (0, 2), f"{value}: {said}"
                 assert process.poll() is None, f"{value}: the node is gone\n{log.read_text()}"
                 if code:
@@ -189,7 +189,7 @@ def test_a_node_at_a_limit_goes_on(limited):
                     is_named = any(word in said for word in CURES) or kind == "nofile" and "is not reached" in said
                     assert "host h" in said and is_named, f"{value}: {said}\n{log.read_text()}"
             set_limit(kind, before)
-            code, said = limited.run({}, "run", "sim.yaml", user=False)
+            code, said = limited.run({}, "run", "sim.yaml", "--wait", "2", user=False)
             assert code == 0, said + log.read_text()
     finally:
         process.terminate()
