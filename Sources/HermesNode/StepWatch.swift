@@ -44,10 +44,18 @@ struct StepWatch {
             warned = frame
             warnedModules = []
         }
+        // On a busy machine this look may come late, and find others overdue besides the one whose time was up first.
+        var first: (module: Int, due: UInt64)?
+        for (module, since) in owed where timeouts[module] != .max {
+            let due = since + timeouts[module]
+            if due < first?.due ?? .max { first = (module, due) }
+        }
+        if let first, now >= first.due {
+            return .timedOut(module: first.module, seconds: Double(timeouts[first.module]) / 1e9)
+        }
         var next = now + 1_000_000_000
         for (module, since) in owed where timeouts[module] != .max {
             let waited = now > since ? now - since : 0
-            if waited >= timeouts[module] { return .timedOut(module: module, seconds: Double(timeouts[module]) / 1e9) }
             if waited >= timeouts[module] / 2 {
                 if warnedModules.insert(module).inserted { warn(module) }
                 next = min(next, since + timeouts[module])

@@ -76,6 +76,8 @@ import Testing
         #expect(warned == [1, 0])
         #expect(look(2, 0, 1) == .timedOut(module: 1, seconds: 2))
         #expect(look(4, 0) == .timedOut(module: 0, seconds: 4))
+        #expect(look(9, 0, 1) == .timedOut(module: 1, seconds: 2), "a late look blames the one whose time was up first")
+        #expect(look(9, 1, 0) == .timedOut(module: 1, seconds: 2))
         #expect(
             watch.look(now: start + second, frame: 2, owed: [(1, start)], warn: { warned.append($0) })
                 != .timedOut(module: 1, seconds: 2))
