@@ -311,9 +311,13 @@ int hermes_barrier_await(hermes_view *view, uint32_t module, uint32_t commands_s
     if (asked < 0) hermes_barrier_fault(view);
     if (hermes_load(&slot->command) != commands_seen) return 2;
     if (spin(view, wake, seen)) continue;
-    hermes_add(sleepers, 1);
+    /* Its own word it stores, so that a wrong one is right again; that of a phase is a count. */
+    int is_own = sleepers == &slot->sleeping;
+    if (is_own) hermes_store_ordered(sleepers, 1);
+    else hermes_add(sleepers, 1);
     hermes_futex_wait(wake, seen, HERMES_NEVER);
-    __atomic_fetch_sub(sleepers, 1, __ATOMIC_RELAXED);
+    if (is_own) hermes_store(sleepers, 0);
+    else __atomic_fetch_sub(sleepers, 1, __ATOMIC_RELAXED);
   }
 }
 
@@ -321,6 +325,14 @@ void hermes_barrier_nudge(hermes_view *view, uint32_t module) {
   uint32_t *sleepers, *wake = wake_word(view, module, &sleepers);
   hermes_add(wake, 1);
   hermes_futex_wake(wake, INT_MAX);
+}
+
+void hermes_barrier_rouse(hermes_view *view, uint32_t module) {
+  uint32_t *sleepers;
+  wake_word(view, module, &sleepers);
+  /* A count that is wrong stays so: from here on somebody always sleeps. */
+  if (sleepers != &view->modules[module].sleeping) hermes_store_ordered(sleepers, 1u << 30);
+  hermes_barrier_nudge(view, module);
 }
 
 void hermes_add_command(hermes_view *view, uint32_t module) {

@@ -61,6 +61,8 @@ void hermes_barrier_join(hermes_view *view, uint32_t module);
 int hermes_barrier_await(hermes_view *view, uint32_t module, uint32_t commands_seen, const uint32_t *stop);
 /* Wakes a module to look again. */
 void hermes_barrier_nudge(hermes_view *view, uint32_t module);
+/* Node: the same for one that is late, and may sleep where the segment says that nobody does. */
+void hermes_barrier_rouse(hermes_view *view, uint32_t module);
 
 /* Node: what it asks of and about a module's words. */
 void hermes_add_command(hermes_view *view, uint32_t module); /* a staged module has a command in its FIFO */

@@ -70,7 +70,7 @@ uint64_t hermes_edge_apply_writes(hermes_view *view) {
 void hermes_edge_serve_snapshot(hermes_view *view) {
   hermes_control *control = view->control;
   uint32_t requested = hermes_load(&control->snapshot_requested);
-  if (requested == view->own.snapshot_served) return;
+  if (requested == view->own.snapshot_served && hermes_load(&control->snapshot_served) == requested) return;
   view->own.snapshot_served = requested;
   /* Odd while it is written, whatever the word has become meanwhile. */
   __atomic_store_n(&control->snapshot_sequence, view->own.snapshot_sequence + 1, __ATOMIC_RELAXED);

@@ -163,6 +163,8 @@ public final class Segment: @unchecked Sendable {
     /// The module has said that it is staged.
     public func setReady(module: Int) { hermes_module_set_ready(view, UInt32(module)) }
     public func isReady(module: Int) -> Bool { hermes_module_ready(view, UInt32(module)) != 0 }
+    /// Wakes a module that is late, and may sleep where the segment says that nobody does.
+    public func rouse(module: Int) { hermes_barrier_rouse(view, UInt32(module)) }
     public func status(ofModule module: Int) -> Int32 { view.pointee.modules[module].status }
     /// The module has been released for the frame under way and has not answered.
     public func isOwed(byModule module: Int) -> Bool { hermes_module_owes_step(view, UInt32(module)) != 0 }

@@ -91,13 +91,15 @@ struct FrameExecutor {
                 throw .broken(module: nil)
             case .deadline:
                 let now = monotonicNow(), owed = owed(began)
-                if watch.isStuck(frame: frame, isOwed: !owed.isEmpty) { throw .broken(module: nil) }
+                if segment.damage != nil || watch.isStuck(frame: frame, isOwed: !owed.isEmpty) {
+                    throw .broken(module: nil)
+                }
+                // Who sleeps where the segment says that nobody does has not been woken.
+                for (module, _) in owed { segment.rouse(module: module) }
                 let verdict = watch.look(now: now, frame: frame, owed: owed) { warn($0, frame) }
                 switch verdict {
                 case .wait(let next): deadline = min(next, now + (owed.isEmpty ? StepWatch.idle : Self.longestSleep))
                 case .timedOut(let module, let seconds):
-                    // Who never heard of its step is not to blame.
-                    if segment.damage != nil { throw .broken(module: nil) }
                     try endure(.timedOut(module: module, seconds: seconds), frame)
                 }
                 if try look(frame) { deadline = min(deadline, monotonicNow() + Self.soon) }

@@ -233,9 +233,34 @@ def test_commands_find_a_damaged_segment(desk):
                                         env={**desk.environment, "PYTHONPATH": str(REPOSITORY / "Sources/Python"),
                                              "HERMES_LIBRARY": str(LIBRARY / "libhermes.so")})
                 assert python.returncode == 0, python.stderr
-                segment[:] = sound
+                segment[at:at + 4] = sound[at:at + 4]
             assert refused
             assert desk.command("get", sim.name, "a.count").code == 0
+
+
+@pytest.mark.parametrize("mode", ["single_frame", "realtime"])
+@pytest.mark.parametrize("what", ["zero", "cut"])
+def test_from_outside(desk, mode, what):
+    """By a program that is none of its modules, while they sleep; with no time-out that would end the wait for them."""
+    config = lay_out(desk, desk, "frame 0\n", frames=10**6, timeout=0)
+    with Running(desk, config, "--mode", mode, "--summary", "-") as sim:
+        sim.ready()
+        path = f"/dev/shm/hermes_{sim.name}"
+        with open(path, "r+b") as file:
+            if what == "zero":
+                file.write(bytes(os.path.getsize(path)))
+            else:
+                os.ftruncate(file.fileno(), 0)
+        if mode == "single_frame":
+            desk.command("step", sim.name)
+        done = sim.finish(30)
+        assert outcome(done) == "failed" and NAMED in done.stderr, done.said
+
+
+def test_a_module_that_nobody_woke(desk, sound):
+    """The word that says it sleeps is gone, and nothing else: the frame is late, and right."""
+    for seed in range(3):
+        check(desk, desk, sound, f"frame 15\ntimes 1\ndo word\nseed {seed}\nfield module.sleeping\nvalue 0\n", timeout=0)
 
 
 def test_ends_on_sigterm(desk):
