@@ -163,6 +163,18 @@ int keeper_follow(keeper *self, int process) {
   return send_request(self, &request, &process, NULL);
 }
 
+int keeper_mark(keeper *self) {
+  int ends[2];
+  if (pipe2(ends, O_CLOEXEC) != 0) return errno;
+  keeper_request request = {.type = KEEPER_MARK, .descriptors = 1};
+  int code = send_request(self, &request, &ends[0], NULL);
+  close(ends[0]);
+  /* Open from here on, and not closed on exec; above the numbers that programs expect something at. */
+  if (fcntl(ends[1], F_DUPFD, 100) < 0 && fcntl(ends[1], F_DUPFD, 3) < 0 && !code) code = errno;
+  close(ends[1]);
+  return code;
+}
+
 int keeper_read_event(const keeper *self, keeper_event *event) {
   char *next = (char *)event;
   size_t size = sizeof *event;

@@ -80,8 +80,11 @@ static pid_t module(void) {
 /* Its own children are told after terminate: they may be what it drives its hardware by. */
 static void terminate_module(void) {
   pid_t pid = module();
+  if (!pid && !self.has_exited) pid = self.leader;
   if (pid) kill(pid, SIGTERM);
-  else if (!self.has_exited) kill(self.leader, SIGTERM);
+  /* One that is stopped, or whose wrapper is, reaches no safe state. */
+  if (pid) kill(pid, SIGCONT);
+  if (!self.has_exited) kill(self.leader, SIGCONT);
 }
 
 /* To everything that the module has started. */

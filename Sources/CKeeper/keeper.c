@@ -2,10 +2,12 @@
 #define _GNU_SOURCE
 #include "wire.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -40,9 +42,10 @@ static struct {
   entry *entries;
   size_t entry_count;
   int recording; /* -1 without one */
+  int mark;      /* read end of the pipe of keeper_mark; -1 without one */
   int *held;     /* descriptors kept open for their locks */
   size_t held_count;
-} keeper_self = {.followed = -1, .recording = -1};
+} keeper_self = {.followed = -1, .recording = -1, .mark = -1};
 
 static void tell(uint32_t kind, uint32_t id, pid_t pid, int32_t value) {
   keeper_event event = {kind, id, pid, value};
@@ -206,6 +209,10 @@ static int serve_request(void) {
     keeper_self.recording = descriptors[0];
     descriptors[0] = -1;
     break;
+  case KEEPER_MARK:
+    keeper_self.mark = descriptors[0];
+    descriptors[0] = -1;
+    break;
   case KEEPER_HOLD: /* stays open until the keeper ends, and the last guard */
     keeper_self.held = grown(keeper_self.held, keeper_self.held_count, sizeof(int));
     keeper_self.held[keeper_self.held_count++] = descriptors[0];
@@ -274,6 +281,41 @@ static void end_one(pid_t pid, void *argument) {
 static void end_descendants(void) {
   long deadline = keeper_now_ms() + SWEEP_MS;
   while (keeper_now_ms() < deadline && linux_each_child(getpid(), end_one, NULL) > 0) await(20, 0);
+}
+
+/* Sends a signal to every process that has the other end of the mark open: only their descriptors tell that an inproc module
+ * of the dead node has started them. */
+static void signal_marked(int number) {
+  struct stat mark;
+  if (fstat(keeper_self.mark, &mark) != 0) return;
+  DIR *processes = opendir("/proc");
+  for (struct dirent *process; processes && (process = readdir(processes));) {
+    pid_t pid = (pid_t)atoi(process->d_name);
+    if (pid <= 1 || pid == getpid()) continue;
+    char path[64];
+    snprintf(path, sizeof path, "/proc/%d/fd", (int)pid);
+    DIR *descriptors = opendir(path);
+    int is_marked = 0;
+    for (struct dirent *each; descriptors && !is_marked && (each = readdir(descriptors));) {
+      struct stat status;
+      is_marked = each->d_name[0] != '.' && fstatat(dirfd(descriptors), each->d_name, &status, 0) == 0 &&
+                  status.st_dev == mark.st_dev && status.st_ino == mark.st_ino;
+    }
+    if (descriptors) closedir(descriptors);
+    if (is_marked) kill(pid, number);
+  }
+  if (processes) closedir(processes);
+}
+
+static void end_marked(void) {
+  if (keeper_self.mark < 0) return;
+  long begin = keeper_now_ms();
+  struct pollfd writers = {.fd = keeper_self.mark, .events = 0};
+  for (int number = SIGTERM; keeper_now_ms() < begin + SWEEP_MS; number = SIGKILL) {
+    signal_marked(number);
+    /* Until the pipe has no writer any more. */
+    if (poll(&writers, 1, GUARD_MS) > 0) return;
+  }
 }
 
 /* A recording ends after its last whole row: the write that SIGKILL cut short leaves a part of one. */
@@ -363,6 +405,7 @@ void keeper_live(int socket, pid_t node) {
   tell_all(KEEPER_KILL);
   await_children(SWEEP_MS);
   end_descendants();
+  if (state < 0) end_marked();
   if (state < 0) remove_files();
   _exit(0);
 }

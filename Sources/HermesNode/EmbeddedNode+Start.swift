@@ -24,7 +24,10 @@ extension EmbeddedNode {
         var made: [(index: Int, process: ModuleProcess)] = []
         for (index, module) in simulation.modules.enumerated() {
             if module.kind == .inproc {
-                if inproc.isEmpty { try inprocWatch.start() }
+                if inproc.isEmpty {
+                    keeper_mark(&processKeeper)
+                    try inprocWatch.start()
+                }
                 inproc[index] = try InprocModule(
                     module, index: index, simulationName: simulation.name, watch: inprocWatch)
             } else {

@@ -237,10 +237,12 @@ def daemons(seconds):
     return found
 
 
-def stray(desk, name, shared=False, crashes=False):
+def stray(desk, name, shared=False, crashes=False, forks=False):
     seconds = str(100000 + os.getpid() * 10 + (3 if shared else 1) + (5 if crashes else 0))
     text = STRAY.replace("SECONDS", f'"{seconds}"').replace("CRASH", str(int(crashes)))
     text = text.replace("FILE_MADE", "close(creat(\"done\", 0644)); abort()")
+    if forks:
+        text = text.replace('if (fork() == 0) execve("/bin/sleep", words, variables);', "if (fork() == 0) for (;;) pause();")
     text = "#include <fcntl.h>\n#include <stdlib.h>\n" + text
     return seconds, compiled(desk, text, name, shared)
 
@@ -267,6 +269,22 @@ def test_daemons_of_inproc_modules_end_with_the_run_on_a_node(desk, nodes):
              "  m: { type: inproc, executable: stray_node.so, host: lab }\nexecution: { mode: afap, rate_hz: 100, end_time: 0.05 }\n",
              record=False).expect(0)
     wait_for(lambda: daemons(seconds) == [], "the daemon is ended")
+
+
+@pytest.mark.parametrize("way", ["executes", "forks"])
+def test_daemons_of_inproc_modules_end_with_a_killed_run(bench, way):
+    """One that executes nothing even holds the node's sockets, FIFOs and locks."""
+    seconds, module = stray(bench.desk, f"stray_{way}", shared=True, forks=way == "forks")
+    with bench.live({"fine": FINE, "m": module}) as sim:
+        sim.ready().frame(3)
+        if way == "executes":
+            wait_for(lambda: len(daemons(seconds)) == 1, "the daemon is there")
+        sim.process.kill()
+        sim.process.wait()
+        wait_for(lambda: bench.ended == {"fine"}, "terminate() of the other module")
+        wait_for(lambda: daemons(seconds) == [], "the daemon is ended")
+        wait_for(lambda: not [path for path in shared_memory() if sim.name in path.name], "no file of the run is left")
+    bench.desk.run(bench.config({"fine": "signal x"}, end_time=0.05), record=False).expect(0)
 
 
 def test_children_that_a_shell_left_to_hermes_are_not_ours(bench):

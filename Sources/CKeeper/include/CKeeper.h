@@ -40,6 +40,9 @@ int keeper_register(keeper *self, int what, const char *path);
 /* The recording to cut after its last whole row should the node die, in place of one named before. The keeper shares the
  * descriptor, and so the lock on the file: it is not another's before it is cut. */
 int keeper_trim(keeper *self, int recording);
+/* Before foreign code runs inside this process: whatever that starts inherits the end of a pipe, by which the keeper finds it
+ * and ends it should the node die. 0 or an errno value. */
+int keeper_mark(keeper *self);
 /* The keeper shares this descriptor, and so the lock on it, until it ends. */
 int keeper_hold(keeper *self, int descriptor);
 /* Has the keeper end this process once `process` (of keeper_process_open) has ended: it is continued, in case it is stopped,
