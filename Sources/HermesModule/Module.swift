@@ -72,8 +72,12 @@ public struct ModuleFailure: Error, CustomStringConvertible {
 public enum Simulation {
     /// The module's name in the configuration; "" outside a simulation.
     public static var moduleName: String { String(cString: hermes_module_name()) }
-    /// The module's `config:` file; nil without one.
+    /// The module's `config:` file; nil without one. A `String` can't say every path: see `configurationPathBytes`.
     public static var configurationPath: String? { hermes_config_path().map { String(cString: $0) } }
+    /// The same as the system has it, whether or not it is UTF-8, with the NUL behind it: `open(bytes, O_RDONLY)`.
+    public static var configurationPathBytes: [CChar]? {
+        hermes_config_path().map { Array(UnsafeBufferPointer(start: $0, count: strlen($0) + 1)) }
+    }
     /// The frame being stepped: n while `step` computes frame n, 0 before the first.
     public static var frame: UInt64 { hermes_frame() }
     /// Simulation time in seconds at the end of that frame, n / rate.
