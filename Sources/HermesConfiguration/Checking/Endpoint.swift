@@ -78,12 +78,10 @@ enum Endpoint: Equatable {
     static let ports = 1...65535
 
     /// The same for all spellings of one endpoint.
-    var place: String {
+    var place: ByteString {
         switch self {
         case .tcp(let address, let port): "tcp://\(Address.canonical(address)):\(port ?? 0)"
-        case .ipc(let path):
-            "ipc://" + (path.hasPrefix("/") ? "/" : "")
-                + path.pathComponents.filter { $0 != "." }.map(\.description).joined(separator: "/")
+        case .ipc(let path): "ipc://\(path.tidiedPath)"
         }
     }
 
