@@ -6,8 +6,7 @@ final class Findings {
     private let file: String
     private var diagnostics: [Diagnostic] = []
     private(set) var hasErrors = false
-    /// A search for a near name costs time per candidate: after so many a file is past guessing.
-    private var comparisonsLeft = 200_000
+    private var nearNames = NearNames()
 
     init(file: String) {
         self.file = file
@@ -32,9 +31,7 @@ final class Findings {
 
     /// The candidate `name` was likely meant to be, as long as the file has not had a great many wrong names.
     func nearest(to name: String, among candidates: some Collection<String>) -> String? {
-        guard comparisonsLeft > 0 else { return nil }
-        comparisonsLeft -= candidates.count
-        return HermesModel.nearest(to: name, among: candidates)
+        nearNames.nearest(to: name, among: candidates)
     }
 
     /// "; did you mean `x`?", or "".
@@ -49,10 +46,10 @@ final class Findings {
 
     /// "; did you mean `x`?" for a missing file, among what stands in its folder; or "".
     func suggestion(forMissing path: ByteString) -> String {
-        guard comparisonsLeft > 0 else { return "" }
+        if nearNames.isExhausted { return "" }
         let (name, others) = FileKind.neighbours(of: path)
         // Reading a folder costs more than comparing names, even when it is empty.
-        comparisonsLeft -= 1_000
+        nearNames.spend(1_000)
         return suggestion(for: name, among: others)
     }
 

@@ -76,31 +76,52 @@ public final class Coordinator: @unchecked Sendable {
     /// What `on_module_error` has done so far.
     public var moduleErrors: [ModuleError] { node.moduleErrors }
 
-    /// Values of one frame, by index in the registry. `reply` comes once, from another thread; with nil when the run is over.
-    public func sample(
-        _ slots: [Int], reply: @escaping @Sendable (_ frame: UInt64, Result<[UInt64], RunFailure>?) -> Void
-    ) {
-        visit { node, frame in reply(frame, node.map { node in Self.attempt { try node.sample(slots) } }) }
-    }
+    /// What became of a sample or a write at the edge behind a frame; nil when the run is over. It comes once, from the thread
+    /// that runs the frames, which it is not to hold up: take it and go.
+    public typealias ValueReply = @Sendable (_ frame: UInt64, Result<ValueOrder, RunFailure>?) -> Void
 
-    /// Values the next frame begins with, all together.
-    public func write(
-        _ values: [(slot: Int, bits: UInt64)],
-        reply: @escaping @Sendable (_ frame: UInt64, Result<Void, RunFailure>?) -> Void
-    ) {
-        visit { node, frame in reply(frame, node.map { node in Self.attempt { try node.write(values) } }) }
-    }
-
-    private func visit(_ body: @escaping EdgeVisits.Visit) {
-        if visits.post(body) { node.raiseAttention() } else { body(nil, progress.frame) }
-    }
-
-    private static func attempt<Value>(_ body: () throws -> Value) -> Result<Value, RunFailure> {
-        do {
-            return .success(try body())
-        } catch {
-            return .failure(error as? RunFailure ?? RunFailure(.protocolError, cause: "\(error)"))
+    /// Values of one frame, by index in the registry; once staged.
+    public func sample(_ signals: [Int], reply: @escaping ValueReply) {
+        guard let order = order(signals, writing: nil, reply) else { return }
+        visit(order, reply) { node, frame in
+            try node.sample(order) { failure in reply(frame, failure.map { .failure($0) } ?? .success(order)) }
         }
+    }
+
+    /// Values that the next frame begins with, all together; once staged.
+    public func write(_ signals: [Int], _ bits: [UInt64], reply: @escaping ValueReply) {
+        guard let order = order(signals, writing: bits, reply) else { return }
+        visit(order, reply) { node, frame in
+            try node.write(order)
+            reply(frame, .success(order))
+        }
+    }
+
+    /// Sorts them on the calling thread; nil, and said, when there is no such signal.
+    private func order(_ signals: [Int], writing bits: [UInt64]?, _ reply: ValueReply) -> ValueOrder? {
+        guard let plan, signals.allSatisfy(plan.registry.signals.indices.contains),
+            bits == nil || bits?.count == signals.count
+        else {
+            reply(progress.frame, .failure(RunFailure(.refused, cause: "there is no such signal")))
+            return nil
+        }
+        return node.order(signals, writing: bits)
+    }
+
+    private func visit(
+        _ order: ValueOrder, _ reply: @escaping ValueReply,
+        _ body: @escaping @Sendable (_ node: any NodeSession, _ frame: UInt64) throws -> Void
+    ) {
+        let isPosted = visits.post(values: order.signals.count) { node, frame in
+            guard let node else { return reply(frame, nil) }
+            do {
+                try body(node, frame)
+            } catch {
+                reply(
+                    frame, .failure(error as? RunFailure ?? RunFailure(.protocolError, cause: "\(error)")))
+            }
+        }
+        if isPosted { node.raiseAttention() } else { reply(progress.frame, nil) }
     }
 
     /// Each frame that completes from now on, in order, until the run is over. Nothing a reader does holds up a frame: one
@@ -251,10 +272,11 @@ public final class Coordinator: @unchecked Sendable {
     private func resolveOverrides(_ plan: Plan) throws -> [(slot: Int, bits: UInt64)] {
         let place = SourceLocation(file: "--set", line: 1, column: 1)
         var wrong: [Diagnostic] = []
+        var nearNames = NearNames()
         func error(_ text: String) { wrong.append(Diagnostic(.error, at: place, text)) }
         let resolved = options.overrides.compactMap { name, text -> (slot: Int, bits: UInt64)? in
             guard let slot = plan.registry.index(of: name) else {
-                let hint = didYouMean(name, among: plan.registry.signals.lazy.map(\.name.description))
+                let hint = nearNames.didYouMean(name, among: plan.registry.signals.lazy.map(\.name.description))
                 error("there is no signal '\(name)'\(hint)")
                 return nil
             }

@@ -95,6 +95,7 @@ extension Fleet {
     }
 
     public func remove() {
+        forgetAwaited()
         isOver.raise()
         streams?.close()
         if let watching { pthread_join(watching, nil) }

@@ -110,6 +110,7 @@ extension Fleet {
                     .protocolError, host: directory.name(index + 1), cause: "its answer to open can't be read")
             }
             begunHosts.insert(index + 1)
+            if opened.takesValues == true { takesValueBytes.insert(index + 1) }
             return opened
         }
     }
@@ -222,9 +223,8 @@ extension Fleet {
         self.plan = plan
         shares = plan.shares()
         let wanted = settings.collects(plan)
-        collected = plan.hosts.indices.map { host in
-            wanted.filter { plan.modules[plan.registry.signals[$0].module].host == host }
-        }
+        collected = Array(repeating: [], count: plan.hosts.count)
+        for signal in wanted { collected[plan.modules[plan.registry.signals[signal].module].host].append(signal) }
         deskSlots = collected[0].compactMap { shares[0].localSlot(of: $0) }
         grant = Grant(fixed: settings.grant, width: collected.map(\.count).max() ?? 0)
         runs = Array(repeating: GrantedRun(widths: collected.map(\.count)), count: 2)

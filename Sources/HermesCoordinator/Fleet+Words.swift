@@ -23,6 +23,7 @@ extension Fleet {
         var owed = hosts
         while !owed.isEmpty {
             let (host, header, payload) = try word()
+            if header.kind == .values { self.take(values: header, from: host, payload) }
             guard header.kind == .control, let message = ControlMessage(payload) else { continue }
             if message.say == what {
                 if owed.remove(host) != nil { try take(host, message) }
@@ -100,6 +101,7 @@ extension Fleet {
 
     /// A word nobody waited for: what fired on a host, or that it failed.
     func hear(unawaited message: ControlMessage, from host: Int) throws {
+        if message.say == "values" { return take(values: message, from: host) }
         if !hasStaged, message.say == "applied" { applied[host] = message.body(RealtimeReport.self) }
         guard let failure = failure(in: message, from: host) else { return }
         throw failure.code == .lost && failure.peer != nil ? try rootOf(failure) : failure

@@ -101,6 +101,14 @@ public final class Fleet: NodeSession, @unchecked Sendable {
     public private(set) var completedFrame: UInt64 = 0
     var table = UnsafeMutablePointer<UInt64>.allocate(capacity: 1)
 
+    /// Orders of outsiders so far.
+    let orders = Atomic<UInt64>(0)
+    /// Samples that hosts have been asked for, by number.
+    var awaited: [UInt64: AwaitedValues] = [:]
+    /// Hosts that take values in bytes; all others in JSON.
+    var takesValueBytes: Set<Int> = []
+    /// What was heard between frames that ends the run.
+    var heardAsleep: (any Error)?
     /// What hosts said of their threads, by index.
     var applied: [Int: RealtimeReport] = [:]
     /// Hosts that are lost or whose process of this run has ended.
@@ -188,6 +196,7 @@ public final class Fleet: NodeSession, @unchecked Sendable {
     func take(_ word: (peer: Int, header: FrameHeader, payload: UnsafeRawBufferPointer)) throws {
         let (host, header, values) = word
         guard header.kind == .done else {
+            if header.kind == .values { take(values: header, from: host, values) }
             if header.kind == .control, let message = ControlMessage(values) {
                 try hear(unawaited: message, from: host)
             }
@@ -288,6 +297,7 @@ public final class Fleet: NodeSession, @unchecked Sendable {
     }
 
     public func atEdge() throws {
+        if let failure = heardAsleep { throw failure }
         try desk.atEdge()
         // Between frames nobody else listens to what other hosts say.
         while let link, let word = try linked(0, { try link.nextWord(until: monotonicNow(), heedsAlarm: false) }) {
@@ -299,42 +309,9 @@ public final class Fleet: NodeSession, @unchecked Sendable {
     /// Of this host: the others look at theirs in each frame.
     public func conclude() throws { try desk.conclude() }
 
-    public func sample(_ slots: [Int]) throws -> [UInt64] {
-        var found: [Int: UInt64] = [:]
-        for (host, wanted) in byHost(slots) {
-            let local = wanted.compactMap { shares[host].localSlot(of: $0) }
-            if host == 0 {
-                for (slot, bits) in zip(wanted, try desk.sample(local)) { found[slot] = bits }
-                continue
-            }
-            try say("sample", StartValues(slots: local), to: host)
-            try awaitAnswer("values", of: [host]) { _, message in
-                for (slot, bits) in zip(wanted, message.body(StartValues.self)?.bits ?? []) { found[slot] = bits }
-            }
-        }
-        return slots.map { found[$0] ?? 0 }
-    }
-
-    public func write(_ values: [(slot: Int, bits: UInt64)]) throws {
-        for (host, slots) in byHost(values.map(\.slot)) {
-            let own = shares[host].localised(values.filter { slots.contains($0.slot) })
-            if host == 0 {
-                try desk.write(own)
-            } else {
-                // Ahead of the step that the values are meant for, on the same link.
-                try say("write", StartValues(slots: own.map(\.slot), bits: own.map(\.bits)), to: host)
-            }
-        }
-    }
-
-    func byHost(_ slots: [Int]) -> [Int: [Int]] {
-        Dictionary(grouping: slots) { plan!.modules[plan!.registry.signals[$0].module].host }
-    }
-
     public var slots: UnsafePointer<UInt64> { UnsafePointer(table) }
     public var epoch: UInt32 { desk.epoch }
     public var attention: UInt32 { desk.attention }
-    public func sleep(seen: UInt32, until deadline: UInt64) -> Bool { desk.sleep(seen: seen, until: deadline) }
     public func raiseAttention() { desk.raiseAttention() }
 
     public func abandon() {

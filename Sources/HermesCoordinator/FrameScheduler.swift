@@ -28,6 +28,10 @@ struct FrameScheduler {
     private var isPacing = false
     /// The earliest frame that somebody who asked for steps waits for.
     private var awaitedFrame = UInt64.max
+    /// While frames run, outsiders who look at values have had their share of the time up to here, CLOCK_MONOTONIC nanoseconds.
+    private var visitsDue: UInt64 = 0
+    /// What they get of it: one part in so many.
+    private static let visitShare: UInt64 = 20
 
     init(
         node: any NodeSession, observers: [any FrameObserver], mailbox: CommandMailbox, visits: EdgeVisits,
@@ -61,7 +65,8 @@ struct FrameScheduler {
         while true {
             let overruns = pacer.overruns
             var advancing = turnBegan
-            let isWanted = node.attention != attentionSeen, isUnderWay = node.grantedFrame > state.frame
+            let isWanted = node.attention != attentionSeen || visits.areWaiting && turnBegan >= visitsDue
+            let isUnderWay = node.grantedFrame > state.frame
             if isWanted && !isUnderWay {
                 try attend()
                 advancing = monotonicNow()
@@ -179,32 +184,53 @@ struct FrameScheduler {
     private mutating func attend() throws {
         attentionSeen = node.attention
         try node.atEdge()
-        visits.make(node, frame: state.frame)
-        for (command, ticket) in mailbox.take() {
+        makeVisits()
+        var early: [CommandMailbox.Ticket] = []
+        for ticket in mailbox.take() {
+            let command = ticket.command
             // What was asked after a reset is meant for the epoch that it opens.
-            if state.next == .reset && command != .stop { continue }
-            let modeBefore = state.mode
+            if state.next == .reset && command != .stop {
+                early.append(ticket)
+                continue
+            }
+            let modeBefore = state.mode, wasPaced = state.isPaced
             do throws(RunState.Refusal) {
                 try state.handle(command)
             } catch {
                 mailbox.refuse(ticket, error.description)
                 continue
             }
-            node.expectStart(at: 0)
             if case .step = command { mailbox.expect(ticket, frame: state.stepTarget) } else { mailbox.expect(ticket) }
             if state.isPaused {
                 mailbox.refuseSteps(beyond: state.stepTarget, "cancelled by \(command.word) at frame \(state.frame)")
             }
-            // Resuming, resetting and another mode start deadlines anew.
-            if command != .stop { isPacing = false }
+            // A pause and another mode start deadlines anew; what changes nothing leaves them alone.
+            if state.isPaced != wasPaced || state.mode != modeBefore {
+                isPacing = false
+                node.expectStart(at: 0)
+            }
             if state.mode != modeBefore {
                 progress.mode = state.mode
                 for observer in observers { observer.modeChanged(isRealtime: state.mode == .realtime) }
             }
         }
+        mailbox.putBack(early)
         // Shown before it is answered: who asked finds what was asked for.
         if isShownPaused != state.isPaused { show(paused: state.isPaused) }
         settle()
+    }
+
+    /// Of the time of frames that run, visits get a small part, however many come: those that are left wait for later edges.
+    private mutating func makeVisits() {
+        guard visits.areWaiting else { return }
+        let began = monotonicNow()
+        let isIdle = state.next == .wait
+        guard isIdle || began >= visitsDue else { return }
+        visits.make(node, frame: state.frame)
+        let ended = monotonicNow()
+        visitsDue = ended &+ (ended &- began) &* Self.visitShare
+        // With no frames to run there is nothing else to do.
+        if isIdle && visits.areWaiting { attentionSeen = node.attention &- 1 }
     }
 
     private mutating func reset() throws {
@@ -217,6 +243,7 @@ struct FrameScheduler {
         }
         try tellObservers(frame: 0)
         progress.begin(epoch: node.epoch)
+        node.expectStart(at: 0)
         mailbox.settleReset()
         // Commands that waited for the reset have nobody else to call attention to them.
         attentionSeen = node.attention &- 1

@@ -10,7 +10,8 @@ struct HostDirectory {
     let pairs: [(first: Int, second: Int)]
 
     init(_ simulation: Simulation) {
-        hosts = simulation.hosts.filter { host in simulation.modules.contains { $0.host == host.name } }
+        let placed = Set(simulation.modules.map(\.host))  // ASCII
+        hosts = simulation.hosts.filter { placed.contains($0.name) }
         var indices: [String: Int] = [:]  // ASCII
         for (index, host) in hosts.enumerated() { indices[host.name] = index + 1 }
         let hostOf = Dictionary(

@@ -27,6 +27,33 @@ public func nearest(to name: String, among candidates: some Sequence<String>) ->
     return best
 }
 
+/// Near names for what is wrong in one place, a configuration or a plan. A search costs time for each candidate: after so
+/// many that place is past guessing, so that a great many errors take no more than many.
+public struct NearNames: Sendable {
+    private var comparisonsLeft = 200_000
+
+    public init() {}
+
+    public var isExhausted: Bool { comparisonsLeft <= 0 }
+
+    /// Counts what costs as much as so many comparisons.
+    public mutating func spend(_ comparisons: Int) { comparisonsLeft -= comparisons }
+
+    /// As the function of this name, and nil when there have been a great many before.
+    public mutating func nearest(to name: String, among candidates: some Collection<String>) -> String? {
+        if isExhausted { return nil }
+        spend(candidates.count)
+        return HermesModel.nearest(to: name, among: candidates)
+    }
+
+    /// The same.
+    public mutating func didYouMean(_ name: String, among candidates: some Collection<String>) -> String {
+        if isExhausted { return "" }
+        spend(candidates.count)
+        return HermesModel.didYouMean(name, among: candidates)
+    }
+}
+
 /// "; did you mean `x`?" for the end of a message, and how the two are spelt where that can't be seen; "" when no candidate
 /// is near.
 public func didYouMean(_ name: String, among candidates: some Sequence<String>) -> String {

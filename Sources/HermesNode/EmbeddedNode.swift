@@ -71,7 +71,7 @@ public final class EmbeddedNode: LinkedNode {
     let abandoned = Atomic<Bool>(false)
     var overrides: [(slot: Int, bits: UInt64)] = []
     /// What the coordinator wrote since the last frame.
-    var written: [(slot: Int, bits: UInt64)] = []
+    var written: [ValueOrder] = []
 
     /// Nil where every failure ends the run.
     var guards: GuardedModules?
@@ -172,12 +172,21 @@ public final class EmbeddedNode: LinkedNode {
             }
     }
 
-    public func sample(_ slots: [Int]) -> [UInt64] {
-        slots.map { (0..<segment!.signalCount).contains($0) ? segment!.slots[$0] : 0 }
+    public func order(_ signals: [Int], writing bits: [UInt64]?) -> ValueOrder {
+        ValueOrder(signals, writing: bits)
     }
 
-    public func write(_ values: [(slot: Int, bits: UInt64)]) {
-        written += values.filter { (0..<segment!.signalCount).contains($0.slot) }
+    public func sample(_ order: ValueOrder, reply: (RunFailure?) -> Void) {
+        order.take(from: slots)
+        reply(nil)
+    }
+
+    public func write(_ order: ValueOrder) { written.append(order) }
+
+    private func applyWritten() {
+        if written.isEmpty { return }
+        for order in written { order.store(into: segment!.slots) }
+        written.removeAll(keepingCapacity: true)
     }
 
     public func step(frame: UInt64, appliesWrites: Bool) throws {
@@ -185,8 +194,7 @@ public final class EmbeddedNode: LinkedNode {
         // Not earlier: until the step begins, everybody who looks sees the completed frame and nothing else.
         if appliesWrites {
             segment!.applyWrites()
-            for (slot, bits) in written { segment!.slots[slot] = bits }
-            if !written.isEmpty { written.removeAll() }
+            applyWritten()
         }
         if segment!.isBroken { throw brokenFailure(nil, frame: frame) }
         guards?.begin(frame)

@@ -165,6 +165,8 @@ final class RunService: @unchecked Sendable {
                 guard word.peer == Self.coordinator else { continue }
                 switch word.header.kind {
                 case .step: try run(word.header)
+                case .sample: try answer(sample: word.header, word.payload)
+                case .write: try take(write: word.header, word.payload)
                 case .control:
                     guard let message = ControlMessage(word.payload) else { continue }
                     if try !handle(message) { return }
@@ -221,10 +223,10 @@ final class RunService: @unchecked Sendable {
             node!.show(state.isPaused ? .paused : .running)
         case "write":
             let values: StartValues = try body(message)
-            node!.write(zip(values.slots, values.bits).map { (slot: $0, bits: $1) })
+            try write(values.slots, values.bits)
         case "sample":
             let wanted: StartValues = try body(message)
-            let values = StartValues(slots: wanted.slots, bits: node!.sample(wanted.slots))
+            let values = StartValues(slots: wanted.slots, bits: try sample(wanted.slots).bits)
             try link.send(ControlMessage("values", id: message.id, values), to: Self.coordinator)
         case "terminate":
             let how: Terminate = try body(message)
@@ -238,7 +240,7 @@ final class RunService: @unchecked Sendable {
     }
 
     /// What is said before its time, or twice, can't be carried out.
-    private func checkOrder(_ say: String) throws {
+    func checkOrder(_ say: String) throws {
         // ASCII
         let begins: [String: Stage] = ["setup": .met, "launch": .linked, "prepare": .launched, "stage": .prepared]
         let isInOrder =

@@ -24,7 +24,7 @@ public enum UnixSocket {
         guard let socket = make() else { return nil }
         // Its folder is private, so nobody else reaches it before chmod.
         guard withAddress(path, { bind(socket, $0, $1) }) == 0, chmod(path.cString, 0o600) == 0,
-            Glibc.listen(socket, 16) == 0
+            Glibc.listen(socket, 128) == 0
         else {
             close(socket)
             return nil

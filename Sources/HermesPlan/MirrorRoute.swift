@@ -56,7 +56,13 @@ struct MirrorRoute {
         // What nobody waits for within the frame rides in a later message of the frame, at the latest in the last.
         let urgent = unordered.filter { $0.earliestDue < phaseCount - 1 }.map(\.phase)
         let phases = Set(urgent + [unordered.map(\.phase).max() ?? 0]).sorted()
-        func message(_ value: Value) -> Int { phases.first { $0 >= value.phase }! }
+        // For each phase the one whose message takes its values along.
+        var rides = Array(repeating: 0, count: phaseCount), next = phases.count - 1
+        for phase in rides.indices.reversed() {
+            while next > 0 && phases[next - 1] >= phase { next -= 1 }
+            rides[phase] = phases[next]
+        }
+        func message(_ value: Value) -> Int { rides[value.phase] }
         values = unordered.sorted { (message($0), $0.phase, $0.source) < (message($1), $1.phase, $1.source) }
         messages = []
         for phase in phases {

@@ -86,53 +86,40 @@ public struct PlanOutline: Sendable {
     private static func delay(from source: Int, to destination: Int) -> Int { destination > source ? 0 : 1 }
 
     private static func mirrors(_ links: [Link], _ phaseCount: Int) -> [Mirror] {
-        var mirrors: [Mirror] = []
-        for phase in 0..<phaseCount {
-            let start = mirrors.count
-            for (index, link) in links.enumerated() where link.phase == phase && link.crossesHosts {
-                let known = mirrors[start...].firstIndex { $0.from == link.fromHost && $0.to == link.toHost }
-                if let known {
-                    mirrors[known].links.append(index)
-                } else {
-                    mirrors.append(Mirror(from: link.fromHost, to: link.toHost, phase: phase, links: [index]))
-                }
+        struct Road: Hashable {
+            var from, to: String?
+            var phase: Int
+        }
+        var mirrors = Array(repeating: [Mirror](), count: phaseCount)
+        var places: [Road: Int] = [:]
+        for (index, link) in links.enumerated() where link.crossesHosts {
+            let road = Road(from: link.fromHost, to: link.toHost, phase: link.phase)
+            if let place = places[road] {
+                mirrors[link.phase][place].links.append(index)
+            } else {
+                places[road] = mirrors[link.phase].count
+                mirrors[link.phase].append(
+                    Mirror(from: link.fromHost, to: link.toHost, phase: link.phase, links: [index]))
             }
         }
-        return mirrors
+        return Array(mirrors.joined())
     }
 
     private static func chains(_ links: [Link], phase: (SignalName) -> Int) -> [Chain] {
-        let leaving = Dictionary(grouping: links.indices) { links[$0].source.module.bytes }
+        var leaving: [ByteString: NameIndex] = [:]
+        for (index, link) in links.enumerated() {
+            leaving[link.source.module.bytes, default: NameIndex()].add(link.source.signal, index)
+        }
+        for module in leaving.keys { leaving[module]?.sort() }
         return links.indices.flatMap { first in
-            (leaving[links[first].destination.module.bytes] ?? []).compactMap { second -> Chain? in
-                guard mayMeet(links[first].destination.signal, links[second].source.signal) else { return nil }
-                return Chain(
+            let arriving = links[first].destination
+            return (leaving[arriving.module.bytes]?.meeting(arriving.signal) ?? []).map { second in
+                Chain(
                     first: first, second: second,
                     // The second delivery is the first of its phase after the first one: the delays add up.
                     delayFrames: links[first].delayFrames + links[second].delayFrames,
                     directDelayFrames: delay(from: links[first].phase, to: phase(links[second].destination)))
             }
         }
-    }
-
-    /// True when two names, either with at most one star, can stand for the same signal.
-    private static func mayMeet(_ left: String, _ right: String) -> Bool {
-        let (left, right) = (halves(left), halves(right))
-        switch (left.tail, right.tail) {
-        case (nil, nil): return left.head == right.head
-        case (let tail?, nil): return covers(left.head, tail, right.head)
-        case (nil, let tail?): return covers(right.head, tail, left.head)
-        case (let one?, let other?):
-            return (left.head.hasPrefix(right.head) || right.head.hasPrefix(left.head))
-                && (one.hasSuffix(other) || other.hasSuffix(one))
-        }
-    }
-
-    private static func covers(_ head: ByteString, _ tail: ByteString, _ name: ByteString) -> Bool {
-        name.count >= head.count + tail.count && name.hasPrefix(head) && name.hasSuffix(tail)
-    }
-
-    private static func halves(_ name: String) -> (head: ByteString, tail: ByteString?) {
-        name.bytes.divided(at: UInt8(ascii: "*")) ?? (name.bytes, nil)
     }
 }

@@ -46,9 +46,10 @@ public enum Planner {
         }
         var groups = Array(repeating: [ResolvedWire](), count: phases.count)
         for wire in resolved { groups[modules[registry.signals[wire.source].module].phase].append(wire) }
-        let hosts: [String?] =
-            [nil] + simulation.hosts.map(\.name).filter { name in simulation.modules.contains { $0.host == name } }
-        for index in modules.indices { modules[index].host = hosts.firstIndex(of: simulation.modules[index].host) ?? 0 }
+        let placed = Set(simulation.modules.map(\.host))
+        let hosts: [String?] = [nil] + simulation.hosts.map(\.name).filter(placed.contains)
+        let hostPlaces = Dictionary(hosts.enumerated().map { ($1, $0) }, uniquingKeysWith: { first, _ in first })
+        for index in modules.indices { modules[index].host = hostPlaces[simulation.modules[index].host] ?? 0 }
         var plan = Plan(
             simulationName: simulation.name, rateHz: simulation.execution.rateHz, modules: modules, phases: phases,
             registry: registry,
@@ -63,6 +64,7 @@ public enum Planner {
     ) -> (SignalRegistry, [PlannedModule]) {
         var registry = SignalRegistry()
         var modules: [PlannedModule] = []
+        var nearNames = NearNames()
         for (index, (module, announcement)) in zip(simulation.modules, announcements).enumerated() {
             let first = registry.signals.count
             var settings = Dictionary(
@@ -78,7 +80,7 @@ public enum Planner {
                     let own = AnnouncedSignal(name: listed.name, isNamedAccess: true)
                     registry.register(merge(own, listed, of: module, index, &diagnostics))
                 } else {
-                    let near = didYouMean(listed.name, among: announcement.signals.map(\.name))
+                    let near = nearNames.didYouMean(listed.name, among: announcement.signals.lazy.map(\.name))
                     diagnostics.append(
                         Diagnostic(
                             .error, at: listed.location,

@@ -36,6 +36,8 @@ public struct Signal: Sendable, Equatable {
 public struct SignalRegistry: Sendable {
     public private(set) var signals: [Signal] = []
     private var indices: [ByteString: Int] = [:]
+    /// Where each module's signals are.
+    private var ranges: [ByteString: Range<Int>] = [:]
 
     public init() {}
 
@@ -46,6 +48,8 @@ public struct SignalRegistry: Sendable {
         guard indices[name] == nil else { return nil }
         indices[name] = signals.count
         signals.append(signal)
+        let first = ranges[signal.name.module.bytes]?.lowerBound ?? signals.count - 1
+        ranges[signal.name.module.bytes] = first..<signals.count
         return signals.count - 1
     }
 
@@ -61,10 +65,12 @@ public struct SignalRegistry: Sendable {
         signals.indices.filter { signals[$0].isPublished }.sorted { signals[$0].name < signals[$1].name }
     }
 
+    /// Indices of a module's signals, by its name.
+    public func indices(ofModule module: String) -> Range<Int> { ranges[module.bytes] ?? 0..<0 }
+
     /// "; did you mean ...?" for a name that isn't registered, or "".
-    public func hint(for name: SignalName) -> String {
-        didYouMean(
-            name.signal, among: signals.lazy.filter { $0.name.module.isSame(as: name.module) }.map(\.name.signal))
+    public func hint(for name: SignalName, _ nearNames: inout NearNames) -> String {
+        nearNames.didYouMean(name.signal, among: indices(ofModule: name.module).lazy.map { signals[$0].name.signal })
     }
 
     mutating func update(_ index: Int, _ change: (inout Signal) -> Void) { change(&signals[index]) }

@@ -13,6 +13,9 @@ struct WireResolver {
     let registry: SignalRegistry
     private(set) var diagnostics: [Diagnostic] = []
     private var drivers: [Int: Wire] = [:]
+    /// Of modules that bulk wires leave.
+    private var sorted: [ByteString: [(name: [UInt8], slot: Int)]] = [:]
+    private var nearNames = NearNames()
 
     init(simulation: Simulation, registry: SignalRegistry) {
         self.simulation = simulation
@@ -35,36 +38,44 @@ struct WireResolver {
 
     /// The pairs a bulk wire stands for: whatever `*` covers in a source's name it covers in the destination's.
     private mutating func expand(_ wire: Wire) -> [(SignalName, SignalName)] {
-        let (prefix, suffix) = Self.halves(wire.source.signal)
-        let (left, right) = Self.halves(wire.destination.signal)
-        let pairs = registry.signals.lazy
-            .filter { $0.name.module.isSame(as: wire.source.module) }
-            .map(\.name.signal)
-            .filter { name in
-                let name = name.utf8
-                return name.count >= prefix.count + suffix.count && name.starts(with: prefix)
-                    && name.suffix(suffix.count).elementsEqual(suffix)
-            }
-            .map { name -> (SignalName, SignalName) in
-                let covered = name.utf8.dropFirst(prefix.count).dropLast(suffix.count)
-                let other = String(decoding: Array(left) + covered + right, as: UTF8.self)
-                return (
-                    SignalName(module: wire.source.module, signal: name),
-                    SignalName(module: wire.destination.module, signal: other)
-                )
-            }
-        let expanded = Array(pairs)
+        let (head, tail) = halves(wire.source.signal)
+        let (left, right) = halves(wire.destination.signal)
+        let expanded = slots(of: wire.source.module, beginningWith: head).compactMap {
+            slot -> (SignalName, SignalName)? in
+            let source = registry.signals[slot].name
+            let name = Array(source.signal.utf8)
+            guard name.count >= head.count + tail.count, name.suffix(tail.count).elementsEqual(tail) else { return nil }
+            let covered = name[head.count..<(name.count - tail.count)]
+            let destination = String(decoding: left + covered + right, as: UTF8.self)
+            return (source, SignalName(module: wire.destination.module, signal: destination))
+        }
         if expanded.isEmpty {
             error(wire.sourceLocation, "no signal of module \(wire.source.module) matches '\(wire.source.signal)'")
         }
         return expanded
     }
 
-    /// What stands before and behind the star.
-    private static func halves(_ pattern: String) -> (Substring.UTF8View, Substring.UTF8View) {
-        let bytes = pattern.utf8
-        guard let star = bytes.firstIndex(of: UInt8(ascii: "*")) else { return (bytes[...], bytes[bytes.endIndex...]) }
-        return (bytes[..<star], bytes[bytes.index(after: star)...])
+    /// Rising. A module's names are sorted once, so that each bulk wire pays for those it may mean.
+    private mutating func slots(of module: String, beginningWith head: [UInt8]) -> [Int] {
+        let all = registry.indices(ofModule: module)
+        if head.isEmpty { return Array(all) }
+        if sorted[module.bytes] == nil {
+            sorted[module.bytes] = all.map { (name: Array(registry.signals[$0].name.signal.utf8), slot: $0) }
+                .sorted { $0.name.lexicographicallyPrecedes($1.name) }
+        }
+        let names = sorted[module.bytes]!
+        var low = 0, high = names.count
+        while low < high {
+            let middle = (low + high) / 2
+            if names[middle].name.lexicographicallyPrecedes(head) { low = middle + 1 } else { high = middle }
+        }
+        return names[low...].prefix { $0.name.starts(with: head) }.map(\.slot).sorted()
+    }
+
+    private func halves(_ pattern: String) -> (head: [UInt8], tail: [UInt8]) {
+        let bytes = Array(pattern.utf8)
+        guard let star = bytes.firstIndex(of: UInt8(ascii: "*")) else { return (bytes, []) }
+        return (Array(bytes[..<star]), Array(bytes[(star + 1)...]))
     }
 
     private mutating func look(
@@ -79,7 +90,8 @@ struct WireResolver {
     }
 
     private mutating func unknown(_ name: SignalName, _ location: SourceLocation, _ expansion: String) {
-        error(location, "module \(name.module) has no signal '\(name.signal)'\(expansion)\(registry.hint(for: name))")
+        let hint = registry.hint(for: name, &nearNames)
+        error(location, "module \(name.module) has no signal '\(name.signal)'\(expansion)\(hint)")
     }
 
     private mutating func check(_ wire: Wire, _ ends: (source: Int, destination: Int)) -> Bool {

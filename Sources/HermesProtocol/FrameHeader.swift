@@ -9,8 +9,9 @@
 ///              something that was set from outside waits for an edge that no host has been granted
 ///      8  u64  run
 ///     16  u32  epoch
-///     20  u32  count: frames a step grants, rows in a done, values in a mirror
-///     24  u64  frame: the first of a step, the last of a done, the one a mirror belongs to
+///     20  u32  count: frames a step grants, rows in a done, values in a mirror, in a sample, its answer or a write
+///     24  u64  frame: the first of a step, the last of a done, the one a mirror belongs to; of a sample and its answer a
+///              number that only these two have
 public struct FrameHeader: Sendable, Equatable {
     public enum Kind: UInt8, Sendable {
         case step = 1
@@ -20,6 +21,12 @@ public struct FrameHeader: Sendable, Equatable {
         case probe = 4
         /// JSON follows.
         case control = 5
+        /// Asks a host for values between frames. This kind and the two behind it go only to hosts that offer it.
+        case sample = 6
+        /// Answers that.
+        case values = 7
+        /// What the next frame begins with.
+        case write = 8
     }
 
     public static let magic: UInt32 = 0x464D_5248

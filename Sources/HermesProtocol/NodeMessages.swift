@@ -133,8 +133,11 @@ public struct OpenedRun: Codable, Sendable {
     public var path: ByteString?
     /// Where mirror streams are met; nil where none are.
     public var streams: StreamPlace?
+    /// It knows `sample`, `values` and `write` in bytes.
+    public var takesValues: Bool?
 
     public init(port: Int?, path: ByteString?) {
+        takesValues = true
         self.port = port
         self.path = path
     }

@@ -2,7 +2,7 @@ import HermesModel
 import HermesPlan
 
 /// What a coordinator asks of a node, whichever way the words travel. All calls come from the thread that runs the
-/// frames, save `raiseAttention` and `abandon`.
+/// frames, save `order`, `raiseAttention` and `abandon`.
 ///
 /// Order: `launch`, `prepare`, `stage`, `keepTime`, then `advance` over and over and `atEdge` between; `terminate` and
 /// then `remove` once, always.
@@ -37,10 +37,14 @@ public protocol NodeSession: AnyObject {
     /// Before a run counts as complete: what its frames went by is as it was made.
     /// - Throws: `RunFailure` when something wrote over it.
     func conclude() throws
-    /// Values of the last completed frame, by index in the registry; between frames.
-    func sample(_ slots: [Int]) throws -> [UInt64]
+    /// Sorts by host what an outsider wants to see or, with `bits`, to set; by index in the registry. Once staged, from any
+    /// thread, so that little is left to do at an edge.
+    func order(_ signals: [Int], writing bits: [UInt64]?) -> ValueOrder
+    /// Puts values of the last completed frame into an order; between frames. `reply` comes once, on the thread that runs the
+    /// frames: at once, or later, when other hosts have answered.
+    func sample(_ order: ValueOrder, reply: @escaping (RunFailure?) -> Void) throws
     /// What the next frame begins with, all of it together; between frames.
-    func write(_ values: [(slot: Int, bits: UInt64)]) throws
+    func write(_ order: ValueOrder) throws
     /// Ends the modules in order and waits until they are gone. `hurried` after a failure: those that hang get no second
     /// chance.
     func terminate(hurried: Bool)

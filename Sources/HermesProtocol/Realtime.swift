@@ -46,12 +46,18 @@ public struct RealtimeOrder: Codable, Sendable {
         let frameCPUs = host == nil ? realtime.coordinatorCPUs : own ?? realtime.nodeCPUs
         frames = RealtimeWish(
             priority: realtime.priority, cpus: frameCPUs?.numbers, lock_memory: realtime.locksMemory)
-        modules = simulation.modules.filter { $0.host == host }.map { module in
-            guard module.kind != .inproc else { return RealtimeWish() }
-            return RealtimeWish(
-                priority: realtime.modulePriority, cpus: (module.cpus ?? own ?? realtime.moduleCPUs)?.numbers,
-                lock_memory: realtime.locksMemory)
+        modules = simulation.modules.filter { $0.host == host }.map {
+            Self.wish(of: $0, hostCPUs: own, realtime: realtime)
         }
+    }
+
+    /// What one module's thread is to be like.
+    /// - Parameter hostCPUs: `cpus:` of its host, where given.
+    public static func wish(of module: Module, hostCPUs: CPUList?, realtime: Realtime) -> RealtimeWish {
+        guard module.kind != .inproc else { return RealtimeWish() }
+        return RealtimeWish(
+            priority: realtime.modulePriority, cpus: (module.cpus ?? hostCPUs ?? realtime.moduleCPUs)?.numbers,
+            lock_memory: realtime.locksMemory)
     }
 
     public var isEmpty: Bool { frames.isEmpty && modules.allSatisfy(\.isEmpty) }

@@ -78,10 +78,11 @@ public final class RunComparison: FrameObserver {
         signals = plan.registry.publishedInOrder.map { ($0, plan.registry.signals[$0]) }
         let first = Self.names(reference.signals), second = Self.names(signals.map(\.signal))
         guard first != second else { return }
+        let inFirst = Set(first), inSecond = Set(second)
         try end(
             Difference(
-                frame: 0, onlyInFirst: first.filter { !second.contains($0) },
-                onlyInSecond: second.filter { !first.contains($0) }))
+                frame: 0, onlyInFirst: first.filter { !inSecond.contains($0) },
+                onlyInSecond: second.filter { !inFirst.contains($0) }))
     }
 
     private static func names(_ signals: [Signal]) -> [String] { signals.map { "\($0.name) (\($0.type.word))" } }

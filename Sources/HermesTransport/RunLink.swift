@@ -192,14 +192,25 @@ public final class RunLink: MirrorLink {
         }
     }
 
+    /// Sends 32 bytes and a payload that was made ready.
+    public func send<Word: BitwiseCopyable>(
+        _ header: FrameHeader, to peer: Int, words: [Word]
+    ) throws(LinkFault) {
+        var fault: LinkFault?
+        words.withUnsafeBytes { payload in
+            do throws(LinkFault) {
+                try send(header, to: peer, payload: payload)
+            } catch {
+                fault = error
+            }
+        }
+        if let fault { throw fault }
+    }
+
     public func send(_ control: ControlMessage, to peer: Int, epoch: UInt32 = 0, urgent: Bool = false) throws(LinkFault)
     {
         let header = FrameHeader(.control, run: run, epoch: epoch, phase: urgent ? 1 : 0)
-        let bytes = control.encoded
-        let copy = UnsafeMutableRawBufferPointer.allocate(byteCount: bytes.count, alignment: 1)
-        defer { copy.deallocate() }
-        copy.copyBytes(from: bytes)
-        try send(header, to: peer, payload: UnsafeRawBufferPointer(copy))
+        try send(header, to: peer, words: control.encoded)
     }
 
     // MARK: Receiving
@@ -307,7 +318,7 @@ public final class RunLink: MirrorLink {
         switch header.kind {
         case .mirror:
             mirrors[peer].append(&message, from: peer)
-        case .step, .done, .control:
+        case .step, .done, .control, .sample, .values, .write:
             if header.kind == .control && header.phase == 1 { urgentWords += 1 }
             words.append(&message, from: peer)
         case .probe:

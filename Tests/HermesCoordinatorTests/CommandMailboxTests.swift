@@ -23,16 +23,46 @@ private final class Answers: Sendable {
 @Suite struct CommandMailboxTests {
     private let answers = Answers()
 
-    @Test func commandsComeInOrderAndAreTakenUntilExpected() {
+    @Test func commandsComeInOrderAndWhatIsPutBackComesAgainFirst() {
         let mailbox = CommandMailbox {}
         mailbox.post(.pause)
         mailbox.post(.step(count: 3))
-        #expect(mailbox.take().map(\.0) == [.pause, .step(count: 3)])
-        let tickets = mailbox.take().map(\.1)
-        mailbox.expect(tickets[0])
-        #expect(mailbox.take().map(\.0) == [.step(count: 3)])
-        mailbox.expect(tickets[1], frame: 3)
+        let tickets = mailbox.take()
+        #expect(tickets.map(\.command) == [.pause, .step(count: 3)])
         #expect(mailbox.take().isEmpty)
+        mailbox.expect(tickets[0])
+        mailbox.post(.resume)
+        mailbox.putBack([tickets[1]])
+        let again = mailbox.take()
+        #expect(again.map(\.command) == [.step(count: 3), .resume])
+        mailbox.expect(again[0], frame: 3)
+        #expect(mailbox.take().isEmpty)
+    }
+
+    @Test func aStopPassesWhatWaits() {
+        let mailbox = CommandMailbox {}
+        for _ in 0..<1000 { mailbox.post(.resume) }
+        mailbox.post(.stop)
+        #expect(mailbox.take().last?.command == .stop)
+    }
+
+    /// An edge takes a part of what waits, and attention is called to the rest; all are answered once.
+    @Test func anEdgeTakesNoMoreThanItsShare() {
+        let calls = Mutex(0), replies = Mutex(0)
+        let mailbox = CommandMailbox { calls.withLock { $0 += 1 } }
+        let posts = 20_000
+        for _ in 0..<posts { mailbox.post(.resume) { _ in replies.withLock { $0 += 1 } } }
+        #expect(calls.withLock { $0 } == posts)
+        var edges = 0
+        while replies.withLock({ $0 }) < posts {
+            let tickets = mailbox.take()
+            #expect(!tickets.isEmpty && tickets.count <= 64)
+            if tickets.isEmpty { break }
+            for ticket in tickets { mailbox.expect(ticket) }
+            edges += 1
+            #expect(mailbox.settle(frame: UInt64(edges)) == .max)
+        }
+        #expect(calls.withLock { $0 } == posts + edges - 1)
     }
 
     @Test func everyPostRaisesAttention() {
@@ -54,7 +84,8 @@ private final class Answers: Sendable {
         ] as [(String, RunCommand)] {
             mailbox.post(command, reply: answers.reply(to: name))
         }
-        for (command, ticket) in mailbox.take() {
+        for ticket in mailbox.take() {
+            let command = ticket.command
             mailbox.expect(ticket, frame: command == .step(count: 2) ? 2 : command == .step(count: 9) ? 9 : nil)
         }
         #expect(mailbox.settle(frame: 1) == 2)
@@ -78,9 +109,10 @@ private final class Answers: Sendable {
         {
             mailbox.post(command, reply: answers.reply(to: name))
         }
-        let tickets = mailbox.take().map(\.1)
+        let tickets = mailbox.take()
         mailbox.expect(tickets[0], frame: 5)
         mailbox.expect(tickets[1], frame: 7)
+        mailbox.putBack([tickets[2]])
         mailbox.close("the simulation has ended", frame: 6)
         mailbox.close("twice", frame: 6)
         mailbox.post(.pause, reply: answers.reply(to: "late"))
@@ -94,10 +126,8 @@ private final class Answers: Sendable {
     @Test func aRefusedCommandIsForgotten() {
         let mailbox = CommandMailbox {}
         mailbox.post(.step(count: 1), reply: answers.reply(to: "step"))
-        let ticket = mailbox.take()[0].1
-        mailbox.refuse(ticket, "not now")
-        mailbox.refuse(ticket, "not now")
-        mailbox.expect(ticket)
+        mailbox.refuse(mailbox.take()[0], "not now")
+        #expect(mailbox.settle(frame: 1) == .max)
         mailbox.close("over", frame: 0)
         #expect(answers.list == ["step: not now"])
     }

@@ -12,6 +12,7 @@ private final class Stage: @unchecked Sendable {
     let node = ScriptedNode()
     let progress = RunProgress()
     let mailbox: CommandMailbox
+    let visits = EdgeVisits()
     let observer: LoggingObserver
     private let over = DispatchGroup()
     private let outcome = Mutex<Result<RunOutcome, any Error>?>(nil)
@@ -27,7 +28,7 @@ private final class Stage: @unchecked Sendable {
             ScriptedNode.simulation, announcements: [Announcement(signals: node.announced)]
         ).plan
         return FrameScheduler(
-            node: node, observers: [observer], mailbox: mailbox, visits: EdgeVisits(),
+            node: node, observers: [observer], mailbox: mailbox, visits: visits,
             progress: progress, plan: plan, realtime: realtime,
             state: RunState(mode: mode, lastFrame: lastFrame))
     }
@@ -259,6 +260,39 @@ private final class Stage: @unchecked Sendable {
         #expect(eventually { step.result != nil })
         #expect(held.frame == 8 && reset.frame == 0 && step.frame == 3)
         #expect(stage.progress.frame == 3 && stage.progress.epoch == 1)
+        try stage.stop()
+    }
+
+    /// What changes nothing, and looks at values, however much of it: frames stay where they are due.
+    @Test func clientsDoNotMoveDeadlines() throws {
+        let stage = Stage()
+        stage.node.isPatient = false
+        stage.node.onStep = { [unowned stage] _ in
+            for _ in 0..<200 { stage.mailbox.post(.resume) }
+            for _ in 0..<20 {
+                _ = stage.visits.post(values: 1 << 14) { node, _ in
+                    guard let node else { return }
+                    try? node.sample(ValueOrder(Array(0..<(1 << 14)), writing: nil)) { _ in }
+                }
+            }
+        }
+        _ = try stage.run(.realtime, lastFrame: 20)
+        let deadlines = stage.node.deadlines
+        let first = try #require(deadlines.first)
+        #expect(Set(deadlines.map { ($0 - first) % 10_000_000 }) == [0], "of a grid of 100 Hz that began once")
+        #expect(stage.node.happenings.filter { if case .step = $0 { true } else { false } }.count == 20)
+    }
+
+    /// Looks at values wait for their share of the time; none is lost and all keep their order.
+    @Test func everyVisitIsMadeInOrder() throws {
+        let stage = Stage()
+        let made = Mutex<[Int]>([])
+        for number in 0..<500 {
+            _ = stage.visits.post(values: 1 << 13) { _, _ in made.withLock { $0.append(number) } }
+        }
+        stage.start(.singleFrame)
+        #expect(eventually { made.withLock { $0.count } == 500 }, "also with no frame to run")
+        #expect(made.withLock { $0 } == Array(0..<500))
         try stage.stop()
     }
 

@@ -72,9 +72,13 @@ final class ScriptedNode: NodeSession, @unchecked Sendable {
     }
     var report = RealtimeReport()
     func keepTime() -> RealtimeReport { report }
-    func sample(_ slots: [Int]) -> [UInt64] { slots.map { memory[$0] } }
-    func write(_ values: [(slot: Int, bits: UInt64)]) {
-        for (slot, bits) in values { memory[slot] = bits }
+    func order(_ signals: [Int], writing bits: [UInt64]?) -> ValueOrder { ValueOrder(signals, writing: bits) }
+    func sample(_ order: ValueOrder, reply: @escaping (RunFailure?) -> Void) {
+        for (place, slot) in order.signals.enumerated() { order.bits[place] = memory[slot % 8] }
+        reply(nil)
+    }
+    func write(_ order: ValueOrder) {
+        for (place, slot) in order.signals.enumerated() { memory[slot % 8] = order.bits[place] }
     }
     private(set) var completedFrame: UInt64 = 0
     var grantedFrame: UInt64 { completedFrame }

@@ -54,13 +54,23 @@ struct ListSignals: ParsableCommand {
     }
 
     private func choose(_ wanted: [String], of signals: [SignalListing]) throws -> [SignalListing] {
-        func matches(_ text: String, _ signal: SignalListing) -> Bool {
-            NamePattern(text)?.matches(signal.name) ?? text.isSame(as: signal.name)
+        if wanted.isEmpty { return signals }
+        let patterns = wanted.compactMap { text in NamePattern(text).map { (text, $0) } }
+        let names = Set(wanted.filter { NamePattern($0) == nil }.map(\.bytes))
+        var unmatched = Set(wanted.map(\.bytes))
+        let chosen = signals.filter { signal in
+            var isChosen = names.contains(signal.name.bytes)
+            if isChosen { unmatched.remove(signal.name.bytes) }
+            for (text, pattern) in patterns where pattern.matches(signal.name) {
+                unmatched.remove(text.bytes)
+                isChosen = true
+            }
+            return isChosen
         }
-        if let nothing = wanted.first(where: { text in !signals.contains { matches(text, $0) } }) {
+        if let nothing = wanted.first(where: { unmatched.contains($0.bytes) }) {
             throw RunningSimulation.failure("no signal matches '\(nothing)'")
         }
-        return wanted.isEmpty ? signals : signals.filter { signal in wanted.contains { matches($0, signal) } }
+        return chosen
     }
 
     private func show(_ name: String, _ signals: [SignalListing], _ console: Console) {

@@ -19,7 +19,7 @@ struct ControlClient {
     func ask(_ request: ControlRequest) throws -> ControlReply {
         let connection = try connect()
         defer { connection.close() }
-        guard try connection.send(request) else { throw RunningSimulation.ended(name) }
+        guard try send(request, connection) else { throw closed }
         var isTold = false
         while true {
             switch connection.receive(seconds: request.command == .stop ? Self.endSeconds : Self.patienceSeconds) {
@@ -28,7 +28,7 @@ struct ControlClient {
                 // Its process closes the connection by its own end.
                 if request.command == .stop { connection.awaitEnd(seconds: Self.endSeconds) }
                 return reply
-            case .closed: throw RunningSimulation.ended(name)
+            case .closed: throw closed
             case .silent where request.command == .stop:
                 guard isAnswering() else { throw frozen(connection.owner) }
                 throw RunningSimulation.failure(
@@ -45,6 +45,26 @@ struct ControlClient {
 
     private func isAnswering() -> Bool { (try? status()) != nil }
 
+    /// The connection is gone: the run is over, or it has had to choose whom it speaks to.
+    private var closed: any Error {
+        guard RunningSimulation.isRunning(name), let socket = UnixSocket.connect(to: ByteString(path)) else {
+            return RunningSimulation.ended(name)
+        }
+        Glibc.close(socket)
+        return RunningSimulation.failure("simulation '\(name)' has closed the connection and goes on; try again")
+    }
+
+    /// False when the other side is gone.
+    private func send(_ request: ControlRequest, _ connection: ControlChannel) throws -> Bool {
+        switch try connection.send(request, seconds: Self.endSeconds) {
+        case .sent: return true
+        case .closed: return false
+        case .silent: throw frozen(connection.owner)
+        }
+    }
+
+    private var path: String { "\(RunFolder.path(of: name))/control.sock" }
+
     private func frozen(_ owner: Int32?) -> RunFailure {
         RunningSimulation.failure(
             "simulation '\(name)'\(owner.map { " (pid \($0))" } ?? "") does not answer; it may be stopped")
@@ -55,23 +75,22 @@ struct ControlClient {
     func status() throws -> RunStatus {
         let connection = try connect()
         defer { connection.close() }
-        guard try connection.send(ControlRequest(command: .status)) else { throw RunningSimulation.ended(name) }
+        guard try send(ControlRequest(command: .status), connection) else { throw closed }
         switch connection.receive(seconds: Self.patienceSeconds) {
         case .line(let line):
             guard let status = try decode(line).status else { throw garbled }
             return status
-        case .closed: throw RunningSimulation.ended(name)
+        case .closed: throw closed
         case .silent:
             throw frozen(connection.owner)
         }
     }
 
     /// A run that has just begun opens its socket in a moment.
-    private func connect() throws -> ControlConnection {
-        let path = "\(RunFolder.path(of: name))/control.sock"
+    private func connect() throws -> ControlChannel {
         let giveUp = monotonicSeconds() + Self.patienceSeconds
         while true {
-            if let socket = UnixSocket.connect(to: ByteString(path)) { return ControlConnection(socket: socket) }
+            if let socket = UnixSocket.connect(to: ByteString(path)) { return ControlChannel(socket: socket) }
             let isFull = errno == EAGAIN
             guard RunningSimulation.isRunning(name) else { throw RunningSimulation.ended(name) }
             guard monotonicSeconds() < giveUp else {
@@ -95,12 +114,20 @@ struct ControlClient {
 }
 
 /// One line there, one line back.
-private struct ControlConnection {
+private final class ControlChannel {
     enum Answer {
         case line([UInt8])
         case closed, silent
     }
+    enum Sending {
+        case sent, closed, silent
+    }
     let socket: Int32
+    /// What has come of an answer, and how much of it is known to have no end.
+    private var line: [UInt8] = []
+    private var scanned = 0
+
+    init(socket: Int32) { self.socket = socket }
 
     func close() { Glibc.close(socket) }
 
@@ -112,36 +139,53 @@ private struct ControlConnection {
         return getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &credentials, &size) == 0 ? credentials[0] : nil
     }
 
-    /// False when the other side is gone.
-    func send(_ request: ControlRequest) throws -> Bool {
+    /// - Parameter seconds: in which the other side must take something.
+    func send(_ request: ControlRequest, seconds: Double) throws -> Sending {
         var line = try JSONEncoder().encode(request)
         line.append(UInt8(ascii: "\n"))
-        return line.withUnsafeBytes { Glibc.send(socket, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL)) } == line.count
+        var sent = 0
+        while sent < line.count {
+            let count = line.withUnsafeBytes {
+                Glibc.send(socket, $0.baseAddress! + sent, $0.count - sent, Int32(MSG_NOSIGNAL) | Int32(MSG_DONTWAIT))
+            }
+            if count > 0 {
+                sent += count
+            } else if errno == EAGAIN {
+                guard isReady(POLLOUT, until: monotonicSeconds() + seconds) else { return .silent }
+            } else if errno != EINTR {
+                return .closed
+            }
+        }
+        return .sent
     }
 
+    /// An answer; what has come of one that is not whole by then is kept for the next call.
     func receive(seconds: Double) -> Answer {
-        var line: [UInt8] = []
         let giveUp = monotonicSeconds() + seconds
+        var room = [UInt8](repeating: 0, count: 1 << 16)
         while true {
-            guard isReadable(until: giveUp) else { return .silent }
-            var room = [UInt8](repeating: 0, count: 1 << 16)
+            if let end = line[scanned...].firstIndex(of: UInt8(ascii: "\n")) {
+                defer { (line, scanned) = ([], 0) }
+                return .line(Array(line[..<end]))
+            }
+            scanned = line.count
+            guard isReady(POLLIN, until: giveUp) else { return .silent }
             let count = recv(socket, &room, room.count, 0)
             if count < 0 && errno == EINTR { continue }
             guard count > 0 else { return .closed }
             line += room[..<count]
-            if let end = line.firstIndex(of: UInt8(ascii: "\n")) { return .line(Array(line[..<end])) }
         }
     }
 
     func awaitEnd(seconds: Double) {
         let giveUp = monotonicSeconds() + seconds
         var room = [UInt8](repeating: 0, count: 64)
-        while isReadable(until: giveUp), recv(socket, &room, room.count, 0) > 0 {}
+        while isReady(POLLIN, until: giveUp), recv(socket, &room, room.count, 0) > 0 {}
     }
 
-    private func isReadable(until giveUp: Double) -> Bool {
+    private func isReady(_ events: Int32, until giveUp: Double) -> Bool {
         while true {
-            var entry = pollfd(fd: socket, events: Int16(POLLIN), revents: 0)
+            var entry = pollfd(fd: socket, events: Int16(events), revents: 0)
             let left = max(0, giveUp - monotonicSeconds())
             let count = poll(&entry, 1, Int32((left * 1000).rounded(.up)))
             if count > 0 { return true }

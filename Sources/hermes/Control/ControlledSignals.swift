@@ -6,6 +6,7 @@ import HermesSystem
 struct ControlledSignals: SignalSource {
     let name: String
     let all: [LiveSignal]
+    private let byName: [ByteString: LiveSignal]
     private let rateHz: Double
     private var client: ControlClient { ControlClient(name: name) }
 
@@ -15,10 +16,11 @@ struct ControlledSignals: SignalSource {
         rateHz = status.rateHz
         let reply = try ControlClient(name: status.name).ask(ControlRequest(command: .signals))
         all = (reply.signals ?? []).enumerated().map { LiveSignal(index: UInt32($0), listing: $1) }
+        byName = Dictionary(all.map { ($0.name.bytes, $0) }, uniquingKeysWith: { first, _ in first })
     }
 
     func signal(named name: String) throws -> LiveSignal {
-        if let found = all.first(where: { $0.name.isSame(as: name) }) { return found }
+        if let found = byName[name.bytes] { return found }
         throw RunningSimulation.failure("there is no signal '\(name)'\(didYouMean(name, among: all.lazy.map(\.name)))")
     }
 
@@ -26,8 +28,11 @@ struct ControlledSignals: SignalSource {
 
     func sample(_ signals: [LiveSignal]) throws -> (frame: UInt64, time: Double, bits: [UInt64]) {
         let reply = try client.ask(ControlRequest(command: .sample, slots: signals.map { Int($0.index) }))
-        let frame = reply.frame ?? 0
-        return (frame, Double(frame) / rateHz, reply.bits ?? [])
+        guard let frame = reply.frame, let bits = reply.bits, bits.count == signals.count else {
+            throw RunningSimulation.failure(
+                "the simulation '\(name)' was asked for \(signals.count) values and gave \(reply.bits?.count ?? 0)")
+        }
+        return (frame, Double(frame) / rateHz, bits)
     }
 
     func set(_ values: [(signal: LiveSignal, bits: UInt64)]) throws {

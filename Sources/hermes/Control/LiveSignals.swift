@@ -39,6 +39,7 @@ extension SignalSource {
     func signals(matching wanted: [String]) throws -> [LiveSignal] {
         var found: [LiveSignal] = []
         var seen: Set<UInt32> = []
+        let all = wanted.contains { NamePattern($0) != nil } ? all : []
         for text in wanted {
             let matches: [LiveSignal]
             if let pattern = NamePattern(text) {

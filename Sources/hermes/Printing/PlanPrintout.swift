@@ -115,13 +115,15 @@ struct PlanPrintout {
 
 extension PlanPrintout {
     var json: JSONValue {
-        [
+        let cpus = moduleCPUs
+        return [
             "name": .text(simulation.name), "mode": .text(execution.mode.rawValue),
             "rate_hz": .double(execution.rateHz), "dt": .double(1 / execution.rateHz),
             "end_time": execution.endTime.map { .double($0) } ?? .null, "frames": frames.map { .integer($0) } ?? .null,
             "realtime": execution.mode == .realtime ? realtimeJSON : .null,
             "phases": .list(outline.phases.map { .list($0.map { .text($0) }) }),
-            "modules": .list(outline.modules.map(json)), "wires": .list(outline.links.map(json)),
+            "modules": .list(outline.modules.map { json($0, cpus: cpus[$0.name.bytes]) }),
+            "wires": .list(outline.links.map(json)),
             "mirrors": .list(outline.mirrors.map(json)), "chains": .list(outline.chains.map(json)),
         ]
     }
@@ -136,12 +138,17 @@ extension PlanPrintout {
         ]
     }
 
-    /// Of each module as it will be, wherever that was said.
-    private func cpus(_ module: PlanOutline.Member) -> JSONValue {
-        let order = RealtimeOrder(simulation, host: module.host)
-        let own = simulation.modules.filter { $0.host == module.host }
-        guard let order, let index = own.firstIndex(where: { $0.name.isSame(as: module.name) }) else { return .null }
-        return Self.cpus(order.modules[index].cpus)
+    /// Of each module as it will be, wherever that was said; empty in other modes.
+    private var moduleCPUs: [ByteString: [Int]] {
+        guard execution.mode == .realtime else { return [:] }
+        let ofHosts = Dictionary(simulation.hosts.map { ($0.name, $0.cpus) }, uniquingKeysWith: { first, _ in first })
+        var found: [ByteString: [Int]] = [:]
+        for module in simulation.modules {
+            let own = module.host.flatMap { ofHosts[$0] ?? nil }
+            found[module.name.bytes] =
+                RealtimeOrder.wish(of: module, hostCPUs: own, realtime: execution.realtime).cpus
+        }
+        return found
     }
 
     private static func number(_ value: Int?) -> JSONValue { value.map { .integer(UInt64($0)) } ?? .null }
@@ -150,11 +157,11 @@ extension PlanPrintout {
         numbers.map { .list($0.map { .integer(UInt64($0)) }) } ?? .null
     }
 
-    private func json(_ module: PlanOutline.Member) -> JSONValue {
+    private func json(_ module: PlanOutline.Member, cpus: [Int]?) -> JSONValue {
         [
             "name": .text(module.name), "type": .text(module.kind.rawValue), "host": .text(Self.host(module.host)),
             "phase": .integer(module.phase + 1), "divisor": .integer(module.divisor),
-            "rate_hz": .double(module.rateHz), "dt": .double(module.dt), "cpus": cpus(module),
+            "rate_hz": .double(module.rateHz), "dt": .double(module.dt), "cpus": Self.cpus(cpus),
         ]
     }
 

@@ -103,18 +103,23 @@ struct RunSession {
         return summary
     }
 
-    /// Until the run is over: a wake-up for each event, and a few a second for progress.
+    /// Until the run is over: a wake-up for each event, and a few a second for progress. No client reaches this loop, which
+    /// has the signals.
     /// - Returns: why it could not go on waiting for events, which ends the run.
     private func serve(
         _ coordinator: Coordinator, _ lastValues: LastValues?, controlPath: String, signals: Int32,
         until result: RunResult
     ) -> SystemError? {
         var deaf: SystemError?
-        let control =
-            !takesCommands
-            ? nil : ControlServer(path: controlPath, coordinator: coordinator, lastFrame: lastFrame)
-        if control == nil && takesCommands {
-            console.warning("no control socket at \(controlPath): \(SystemError.reason(errno))")
+        var control: ControlServer?
+        do {
+            if takesCommands {
+                control = try ControlServer(path: controlPath, coordinator: coordinator, lastFrame: lastFrame) {
+                    [console] in console.note($0)
+                }
+            }
+        } catch {
+            console.warning("no command reaches this run: \(error)")
         }
         var line = ProgressLine(rateHz: simulation.execution.rateHz, lastFrame: lastFrame)
         var ticks = 0
@@ -126,7 +131,6 @@ struct RunSession {
                 pollfd(fd: result.descriptor, events: Int16(POLLIN), revents: 0),
                 pollfd(fd: signals, events: Int16(POLLIN), revents: 0),
             ]
-            watched += control?.watched ?? []
             do {
                 try pollDescriptors(
                     &watched, milliseconds: Int32(max(0, nextTick - monotonicMilliseconds())))
@@ -136,7 +140,6 @@ struct RunSession {
                 break
             }
             if watched[1].revents != 0 { interrupt(coordinator, signals) }
-            control?.handle(watched[2...])
             if watched[0].revents != 0 { break }
             guard monotonicMilliseconds() >= nextTick else { continue }
             nextTick += Int(tickMilliseconds)
