@@ -18,13 +18,13 @@ struct HostCheck {
             // One that is wrong anyhow may have been meant otherwise.
             if host.hasKey && host.key.map({ !PublicKey.isKey($0.value) }) ?? true { continue }
             guard let endpoint = host.endpoint, let place = try? Endpoint(endpoint.value).place else { continue }
-            if let other = first[place.bytes] {
+            if let other = first[place] {
                 findings.error(
                     endpoint.mark,
                     "host \(quoted(host.name.value)) has the endpoint of host \(quoted(other)); a node is one host: give it an endpoint "
                         + "of its own, or place its modules on \(quoted(other))")
             } else {
-                first[place.bytes] = host.name.value
+                first[place] = host.name.value
             }
         }
     }
