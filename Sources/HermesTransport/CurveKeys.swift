@@ -30,8 +30,7 @@ public struct CurveKeys: Sendable, Equatable {
         var status = stat()
         guard stat(path.cString, &status) == 0 else { throw failure("the key \(path) can't be read") }
         guard !path.hasSuffix(".pub") else {
-            throw TransportError(
-                text: "\(path) is a public key, and this takes the secret one: \(path.dropLast(4))")
+            throw TransportError(text: "\(path) is a public key; the secret one is \(path.dropLast(4))")
         }
         guard status.st_mode & 0o077 == 0 else {
             // A public key is readable by all; to hide it would not make it a secret one.
