@@ -301,6 +301,12 @@ static int obey(module_process *process) {
     int32_t status;
     uint8_t *state = hermes_context_save(context, &size, &status);
     end_forked();
+    if (size > HERMES_FIFO_LONGEST - sizeof status) {
+      fprintf(stderr, "its state has %zu bytes, and the longest that is saved has %zu: it is started again without\n", size,
+              HERMES_FIFO_LONGEST - sizeof status);
+      size = 0;
+      status = 1;
+    }
     code = hermes_fifo_write(process->replies, HERMES_SAVED, header.sequence, &status, sizeof status, state, size);
     free(state);
     break;
@@ -385,6 +391,12 @@ int hermes_module_run(hermes_module_t *(*create)(void), void (*destroy)(hermes_m
   hermes_context_set_process(process.context);
   size_t size;
   const uint8_t *announcement = hermes_context_announcement(process.context, &size);
+  if (size > HERMES_FIFO_LONGEST) {
+    fprintf(stderr, "module %s announces its signals in %zu bytes, and the most is %u (256 MiB): announce fewer signals, or shorter "
+            "names, units and descriptions\n", name ? name : "", size, HERMES_FIFO_LONGEST);
+    hermes_context_destroy(process.context);
+    return 1;
+  }
   code = start_watcher(&process);
   if (code) {
     fprintf(stderr, "can't start the thread that watches for the end of the run: %s\n", hermes_start_reason(code));

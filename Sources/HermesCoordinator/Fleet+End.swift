@@ -25,7 +25,10 @@ extension Fleet {
             // In slices: a host that is lost meanwhile says nothing here.
             let slice = monotonicNow() + 20_000_000
             guard let (host, header, payload) = try? link.nextWord(until: slice, heedsAlarm: false) else { continue }
-            guard header.kind == .control, let message = ControlMessage(payload), !take(note: message) else { continue }
+            guard header.kind == .control, let message = ControlMessage(payload), !take(note: message, from: host)
+            else {
+                continue
+            }
             if message.id == number && message.say == "ok" || message.say == "failed" { openHosts.remove(host) }
         }
         hearLastWords()
@@ -46,7 +49,7 @@ extension Fleet {
         }
         while let link, completedFrame > 0, begunHosts.contains(where: isUntold), monotonicNow() < limit {
             guard let word = try? link.nextWord(until: limit, heedsAlarm: false) else { break }
-            if let message = ControlMessage(word.payload) { _ = take(note: message) }
+            if let message = ControlMessage(word.payload) { _ = take(note: message, from: word.peer) }
         }
     }
 

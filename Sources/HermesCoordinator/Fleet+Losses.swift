@@ -23,7 +23,7 @@ extension Fleet {
     func hear(_ message: ControlMessage, from host: Int) {
         switch message.say {
         case "line":
-            guard let line = message.body(SaidLine.self), line.run == run else { return }
+            guard let line: SaidLine = take(message, from: host), line.run == run else { return }
             heardLines.add(1, ordering: .relaxed)
             if let module = line.module {
                 settings.moduleLine(directory.name(host), module, line.text)
@@ -34,7 +34,7 @@ extension Fleet {
                 settings.warning(namesIt ? line.text : "host \(name): \(line.text)")
             }
         case "gone":
-            guard let gone = message.body(GoneRun.self), gone.run == run else { return }
+            guard let gone: GoneRun = take(message, from: host), gone.run == run else { return }
             silentHosts.withLock { _ = $0.insert(host) }
             goneHosts.withLock { _ = $0.insert(host) }
             guard !isEnding.load(ordering: .relaxed), let cause = gone.cause else { return }
@@ -47,7 +47,7 @@ extension Fleet {
             alarm.raise()
             desk.raiseAttention()
         case "stuck":
-            guard let failure = message.body(RunFailure.self) else { return }
+            guard let failure: RunFailure = take(message, from: host) else { return }
             loss.withLock { $0 = $0 ?? failure }
             alarm.raise()
             desk.raiseAttention()

@@ -37,9 +37,7 @@ extension Fleet {
         let hellos = try nodes.indices.map { try control.ask($0, "hello", Hello(version: hermesVersion)) }
         let asked = ThisMachineClock.now
         for (index, hello) in hellos.enumerated() {
-            guard let welcome = try answer(hello, host: index + 1, until: limit).body(Welcome.self) else {
-                throw RunFailure(.protocolError, host: directory.name(index + 1), cause: "its welcome can't be read")
-            }
+            let welcome: Welcome = try read(try answer(hello, host: index + 1, until: limit), from: index + 1)
             try check(welcome, host: index + 1, asked: asked)
             settings.welcomed(directory.name(index + 1), welcome)
         }
@@ -105,10 +103,7 @@ extension Fleet {
         }
         let limit = deadline(after: 15)
         return try questions.enumerated().map { index, question in
-            guard let opened = try answer(question, host: index + 1, until: limit).body(OpenedRun.self) else {
-                throw RunFailure(
-                    .protocolError, host: directory.name(index + 1), cause: "its answer to open can't be read")
-            }
+            let opened: OpenedRun = try read(try answer(question, host: index + 1, until: limit), from: index + 1)
             begunHosts.insert(index + 1)
             if opened.takesValues == true { takesValueBytes.insert(index + 1) }
             return opened
@@ -205,8 +200,13 @@ extension Fleet {
             announced[module.name.bytes] = announcement
         }
         try awaitAll("announced") { host, message in
-            guard let body = message.body(Announced.self) else { return }
+            let body: Announced = try self.read(message, from: host)
             let modules = self.simulation.modules.filter { $0.host == self.directory.name(host) }
+            guard body.modules.count == modules.count else {
+                throw RunFailure(
+                    .protocolError, host: self.directory.name(host),
+                    cause: "announced \(body.modules.count) modules of \(modules.count)")
+            }
             for (module, announcement) in zip(modules, body.announcements) {
                 announced[module.name.bytes] = announcement
             }

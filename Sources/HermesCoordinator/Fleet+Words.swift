@@ -8,9 +8,39 @@ import Synchronization
 
 // What is said to hosts and heard of them, and who is to blame when somebody fails.
 extension Fleet {
-    func say<Body: Codable>(_ what: String, _ body: Body, to host: Int) throws {
+    func say<Body: MessageBody>(_ what: String, _ body: Body, to host: Int) throws {
         let message = try ControlMessage(what, id: number, body)
         try linked(host) { try link!.send(message, to: host, epoch: desk.epoch) }
+    }
+
+    /// What belongs to a message of a host.
+    func read<Body: MessageBody>(_ message: ControlMessage, from host: Int) throws -> Body {
+        do throws(UnsoundMessage) {
+            return try message.read()
+        } catch {
+            throw RunFailure(.protocolError, host: directory.name(host), cause: "sent what can't be used: \(error)")
+        }
+    }
+
+    /// What belongs to a message that nobody has asked for: the run goes on without it, and says so.
+    func take<Body: MessageBody>(_ message: ControlMessage, from host: Int) -> Body? {
+        do throws(UnsoundMessage) {
+            return try message.read()
+        } catch {
+            settings.warning("host \(directory.name(host)) sent what can't be used: \(error)")
+            return nil
+        }
+    }
+
+    /// A control message on a link; nil for a done.
+    func message(_ word: (peer: Int, header: FrameHeader, payload: UnsafeRawBufferPointer)) throws -> ControlMessage? {
+        if word.header.kind == .done { return nil }
+        guard word.header.kind == .control, let message = ControlMessage(word.payload) else {
+            throw RunFailure(
+                .protocolError, host: directory.name(word.peer),
+                cause: "sent what is neither a done nor a control message")
+        }
+        return message
     }
 
     func awaitAll(_ what: String, _ take: (Int, ControlMessage) throws -> Void) throws {
@@ -22,9 +52,12 @@ extension Fleet {
     ) throws {
         var owed = hosts
         while !owed.isEmpty {
-            let (host, header, payload) = try word()
-            if header.kind == .values { self.take(values: header, from: host, payload) }
-            guard header.kind == .control, let message = ControlMessage(payload) else { continue }
+            let word = try word(), host = word.peer
+            if word.header.kind == .values {
+                self.take(values: word.header, from: host, word.payload)
+                continue
+            }
+            guard let message = try message(word) else { continue }
             if message.say == what {
                 if owed.remove(host) != nil { try take(host, message) }
             } else {
@@ -77,9 +110,13 @@ extension Fleet {
 
     /// True for a word that says what `on_module_error` did on a host, ahead of the done of that frame, or, ahead of its last
     /// word, where its time went.
-    func take(note message: ControlMessage) -> Bool {
+    func take(note message: ControlMessage, from host: Int) -> Bool {
+        let name = directory.name(host)
         if message.say == "times" {
-            if let times = message.body(HostTimes.self) { told.append(times) }
+            guard var times: HostTimes = take(message, from: host) else { return true }
+            times.host = name
+            told.removeAll { $0.host == name }
+            told.append(times)
             return true
         }
         if message.say == "unsafe" {
@@ -87,11 +124,20 @@ extension Fleet {
             return true
         }
         if message.say == "trace" {
-            if let trace = message.body(HostTrace.self) { traced.append(trace) }
+            guard var trace: HostTrace = take(message, from: host) else { return true }
+            trace.host = name
+            traced.removeAll { $0.host == name }
+            traced.append(trace)
             return true
         }
-        guard message.say == "fired", let error = message.body(ModuleError.self) else { return false }
-        errors.withLock { $0.append(error) }
+        guard message.say == "fired" else { return false }
+        guard var error: ModuleError = take(message, from: host) else { return true }
+        error.host = name
+        let isKept = errors.withLock { errors in
+            if errors.count < Self.mostErrors { errors.append(error) }
+            return errors.count < Self.mostErrors
+        }
+        if !isKept { settings.warning("host \(name) tells of more failed modules than are kept") }
         if error.action == .held, let index = simulation.modules.firstIndex(where: { $0.name.isSame(as: error.module) })
         {
             states.withLock { $0[index] = .held }
@@ -99,18 +145,33 @@ extension Fleet {
         return true
     }
 
+    /// Of failures that end no run: no run with its restart limits has as many.
+    static let mostErrors = 10_000
+
     /// A word nobody waited for: what fired on a host, or that it failed.
     func hear(unawaited message: ControlMessage, from host: Int) throws {
         if message.say == "values" { return take(values: message, from: host) }
-        if !hasStaged, message.say == "applied" { applied[host] = message.body(RealtimeReport.self) }
+        if !hasStaged, message.say == "applied" { applied[host] = take(message, from: host) }
+        guard Self.words.contains(message.say) else {
+            throw RunFailure(
+                .protocolError, host: directory.name(host), cause: "said '\(message.say)', which is nothing a host says"
+            )
+        }
         guard let failure = failure(in: message, from: host) else { return }
         throw failure.code == .lost && failure.peer != nil ? try rootOf(failure) : failure
     }
 
+    /// What hosts say on a link.
+    static let words: Set<String> = ["ok", "announced", "values", "applied", "fired", "times", "trace", "failed"]
+
     /// What a host says that has failed; nil for any other word.
     func failure(in message: ControlMessage, from host: Int) -> RunFailure? {
-        guard !take(note: message), message.say == "failed", var failure = message.body(RunFailure.self) else {
-            return nil
+        guard !take(note: message, from: host), message.say == "failed" else { return nil }
+        var failure: RunFailure
+        do throws(UnsoundMessage) {
+            failure = try message.read()
+        } catch {
+            failure = RunFailure(.protocolError, cause: "failed, and why it did can't be read: \(error)")
         }
         failure.host = failure.host ?? directory.name(host)
         openHosts.remove(host)

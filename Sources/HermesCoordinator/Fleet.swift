@@ -195,22 +195,18 @@ public final class Fleet: NodeSession, @unchecked Sendable {
     /// Values of the frames that a host has completed; any other word says that it failed.
     func take(_ word: (peer: Int, header: FrameHeader, payload: UnsafeRawBufferPointer)) throws {
         let (host, header, values) = word
-        guard header.kind == .done else {
-            if header.kind == .values { take(values: header, from: host, values) }
-            if header.kind == .control, let message = ControlMessage(values) {
-                try hear(unawaited: message, from: host)
-            }
-            return
-        }
-        guard header.epoch == desk.epoch else { return }
+        if header.kind == .values { return take(values: header, from: host, values) }
+        if let message = try message(word) { return try hear(unawaited: message, from: host) }
+        if header.epoch < desk.epoch { return }
         let count = Int(header.count), first = header.frame &+ 1 &- UInt64(count)
         // One that completed none of a run says so with the frame before it.
-        guard let place = [oldest, 1 - oldest].first(where: { runs[$0].count > 0 && runs[$0].first == first }),
+        guard header.epoch == desk.epoch,
+            let place = [oldest, 1 - oldest].first(where: { runs[$0].count > 0 && runs[$0].first == first }),
             runs[place].take(host: host, count: count, values)
         else {
             throw RunFailure(
                 .protocolError, host: directory.name(host), frame: runs[oldest].first,
-                cause: "said done for frame \(header.frame)")
+                cause: "said done for \(header.count) frames up to \(header.frame), epoch \(header.epoch)")
         }
         if header.phase == FrameHeader.held { writesWait = true }
         note(.doneMessage, host, frame: header.frame, count: count)
@@ -247,7 +243,7 @@ public final class Fleet: NodeSession, @unchecked Sendable {
                 try? take(word)
                 continue
             }
-            guard let message = ControlMessage(word.payload), !take(note: message) else { continue }
+            guard let message = ControlMessage(word.payload), !take(note: message, from: word.peer) else { continue }
             if message.say == "failed" || message.say == "ok" {
                 waited.remove(word.peer)
                 openHosts.remove(word.peer)

@@ -13,6 +13,8 @@ final class Errands: @unchecked Sendable {
         var waiting: [(message: ControlMessage, caller: Caller)] = []
         var waitingBytes = 0
         var answers: [(message: ControlMessage, caller: Caller)] = []
+        /// Callers whose connections have ended.
+        var gone: [Caller] = []
         var hasThread = false
         var checkups = 0
         var isOver = false
@@ -87,6 +89,17 @@ final class Errands: @unchecked Sendable {
         }
     }
 
+    /// What a caller had in hand ends: it has gone.
+    func forget(_ caller: Caller) {
+        state.with { state in
+            for message in state.waiting where message.caller == caller {
+                state.waitingBytes -= message.message.encoded.count
+            }
+            state.waiting.removeAll { $0.caller == caller }
+            if state.hasThread { state.gone.append(caller) }
+        }
+    }
+
     /// Those that are ready.
     func takeAnswers() -> [(message: ControlMessage, caller: Caller)] {
         bell.drain()
@@ -130,6 +143,8 @@ final class Errands: @unchecked Sendable {
         while true {
             let found = state.wait(until: .max / 2) { state -> (message: ControlMessage, caller: Caller)?? in
                 if state.isOver { return .some(nil) }
+                for caller in state.gone { files.forget(caller) }
+                state.gone = []
                 guard !state.waiting.isEmpty else { return nil }
                 let first = state.waiting.removeFirst()
                 state.waitingBytes -= first.message.encoded.count
@@ -140,10 +155,7 @@ final class Errands: @unchecked Sendable {
     }
 
     private func answer(_ message: ControlMessage, _ caller: Caller) throws -> ControlMessage {
-        func body<Body: Codable>() throws -> Body {
-            guard let body = message.body(Body.self) else { throw Refused("this '\(message.say)' can't be read") }
-            return body
-        }
+        func body<Body: MessageBody>() throws -> Body { try message.read() }
         let isOver = { [state] in state.with { $0.isOver } }
         switch message.say {
         case "hashes":

@@ -22,6 +22,8 @@ struct FifoParser {
     private static let headerSize = MemoryLayout<hermes_fifo_header>.size
     /// The longest body a module may send.
     static let longest = Int(HERMES_FIFO_LONGEST)
+    /// What it says, by type.
+    private static let words = ["an announcement", "a reply", "a state", "a message", "a message"]
 
     mutating func append(_ bytes: UnsafeRawBufferPointer) {
         if consumed > 0 {
@@ -39,8 +41,12 @@ struct FifoParser {
         guard buffer.count - consumed >= Self.headerSize else { return nil }
         var reader = ByteReader(buffer[consumed...])
         guard let magic = reader.u32(), let type = reader.u32(), let sequence = reader.u32(), let length = reader.u32(),
-            magic == HERMES_FIFO_MAGIC, (1...5).contains(type), Int(length) <= Self.longest
+            magic == HERMES_FIFO_MAGIC, (1...5).contains(type)
         else { throw FifoError(cause: "wrote something else than a message on its reply FIFO") }
+        guard Int(length) <= Self.longest else {
+            throw FifoError(
+                cause: "sent \(Self.words[Int(type) - 1]) of \(length) bytes; the longest has \(Self.longest)")
+        }
         guard buffer.count - consumed >= Self.headerSize + Int(length) else { return nil }
         let start = consumed + Self.headerSize
         let body = Array(buffer[start..<start + Int(length)])
@@ -78,14 +84,21 @@ struct ByteReader {
 enum AnnouncementDecoder {
     static let longestName = 4096
     private static let longestText = 1 << 16
+    private static let mostExpected = 1 << 16
 
     static func decode(_ bytes: [UInt8]) throws(FifoError) -> [AnnouncedSignal] {
+        guard bytes.count <= FifoParser.longest else {
+            throw FifoError(
+                cause: "sent an announcement of \(bytes.count) bytes; the longest has \(FifoParser.longest)")
+        }
         var reader = ByteReader(bytes[...])
         let broken = FifoError(cause: "sent a broken announcement")
         guard let count = reader.u32(), Int(count) <= reader.remaining / 16 else { throw broken }
         var signals: [AnnouncedSignal] = []
-        signals.reserveCapacity(Int(count))
-        var names = Set<ByteString>(minimumCapacity: Int(count))
+        // How many there are is only a claim yet.
+        let expected = min(Int(count), mostExpected)
+        signals.reserveCapacity(expected)
+        var names = Set<ByteString>(minimumCapacity: expected)
         for _ in 0..<count {
             guard let typeCode = reader.u8(), let flags = reader.u8(), reader.take(2) != nil,
                 let nameLength = reader.u32(), let unitLength = reader.u32(), let summaryLength = reader.u32()

@@ -44,6 +44,14 @@ final class ModuleFiles: @unchecked Sendable {
         sweep()
     }
 
+    /// Forgets what somebody has begun that has gone: others may have the place.
+    func forget(_ caller: NodeListener.Caller) {
+        for index in uploads.indices.reversed() where uploads[index].caller == caller {
+            log.note("forgot \(uploads[index].received) bytes of an upload whose sender is gone")
+            discard(uploads.remove(at: index))
+        }
+    }
+
     /// Forgets the uploads that are not finished.
     func close() {
         while let upload = uploads.popLast() { discard(upload) }

@@ -4,6 +4,7 @@ import Glibc
 import HermesModel
 import HermesProtocol
 import HermesSystem
+import Synchronization
 
 /// The descriptors of one module's process: its FIFO pair and the read ends of its two outputs.
 final class ModuleProcess {
@@ -19,7 +20,11 @@ final class ModuleProcess {
     /// Their write ends, until the process has them.
     private var outputEnd: Int32 = -1
     private var errorsEnd: Int32 = -1
+    /// Of the last command. It goes round: a module that saves its state 20 000 times a second has been given 2^32 commands
+    /// after 60 hours.
     private var sequence: UInt32 = 0
+    /// Commands that have no reply yet.
+    private let unanswered = Mutex<Set<UInt32>>([])
 
     init(id: UInt32, module: Module, folder: RunFolder, keeper processKeeper: inout keeper) throws {
         self.id = id
@@ -106,7 +111,9 @@ final class ModuleProcess {
 
     /// Sends a command; the number its reply will bear, nil when the module reads nothing any more.
     func send(_ type: Int, head: [UInt8] = [], body: [UInt8] = [], until deadline: UInt64) -> UInt32? {
-        sequence += 1
+        // The first and the last number are those of words nobody asked for.
+        sequence = sequence >= .max - 1 ? 1 : sequence + 1
+        unanswered.withLock { _ = $0.insert(sequence) }
         var header = hermes_fifo_header(
             magic: HERMES_FIFO_MAGIC, type: UInt32(type), sequence: sequence, length: UInt32(head.count + body.count))
         let bytes = withUnsafeBytes(of: &header) { Array($0) } + head + body
@@ -126,6 +133,9 @@ final class ModuleProcess {
         }
         return sequence
     }
+
+    /// Whether a reply of that number is due; once for each command. From any thread.
+    func answers(_ sequence: UInt32) -> Bool { unanswered.withLock { $0.remove(sequence) != nil } }
 }
 
 /// What a process is started with.

@@ -21,7 +21,7 @@ extension NodeAgent {
                 try errands.add(message, from: caller)
             case "open": try open(message, caller)
             case "end":
-                guard let body = message.body(EndRun.self) else { break }
+                let body: EndRun = try message.read()
                 let known = runs.indices.filter { runs[$0].id == body.run }
                 for index in known { end(index, cause: body.cause) }
                 // One that was refused or is over: the coordinator need not wait for it.
@@ -37,7 +37,7 @@ extension NodeAgent {
     }
 
     private func welcome(_ message: ControlMessage, _ caller: NodeListener.Caller) throws {
-        guard let hello = message.body(Hello.self) else { throw Refused("this hello can't be read") }
+        let hello: Hello = try message.read()
         let welcome = Welcome(
             version: settings.version, protocolVersion: protocolVersion, oldestProtocol: oldestProtocolVersion,
             clockNanoseconds: ThisMachine.clockNanoseconds, cores: ThisMachine.cores, memory: ThisMachine.memory,
@@ -53,10 +53,11 @@ extension NodeAgent {
     private func open(_ message: ControlMessage, _ caller: NodeListener.Caller) throws {
         // One that was killed right behind its question: its run would be no one's.
         guard listener.isThere(caller) else { return }
-        guard let open = message.body(OpenRun.self), Self.isName(open.simulation), Self.isName(open.host),
-            (2...4096).contains(open.participants), (1..<open.participants).contains(open.index),
-            (0.1...3600).contains(open.livenessSeconds), open.security.isSound(participants: open.participants)
-        else { throw Refused("this open can't be read") }
+        let open: OpenRun = try message.read()
+        guard open.security.isSound(participants: open.participants) else {
+            throw Refused(
+                "the message 'open' can't be: 'security' has keys that are none, or not those of all participants")
+        }
         // Behind a dead one a living one may wait for the name.
         reap()
         if runs.contains(where: { $0.name == open.simulation && !$0.isEnding }) {  // ASCII
@@ -93,16 +94,6 @@ extension NodeAgent {
     }
     /// Seconds that takes at most, the kill ladders of the run's process and of its keeper included.
     private static let nameSeconds = 12.0
-
-    private static func isName(_ text: String) -> Bool {
-        (1...64).contains(text.utf8.count)
-            && text.utf8.allSatisfy {
-                (UInt8(ascii: "a")...UInt8(ascii: "z")).contains($0)
-                    || (UInt8(ascii: "A")...UInt8(ascii: "Z")).contains($0)
-                    || (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) || $0 == UInt8(ascii: "_")
-                    || $0 == UInt8(ascii: "-")
-            }
-    }
 
     private func addresses(_ open: OpenRun) -> [String] {
         guard let own = settings.endpoint.text.flatMap({ TCPEndpoint($0) })?.host else { return [] }

@@ -97,7 +97,7 @@ extension NodeAgent {
         }
     }
 
-    func reply<Body: Codable>(_ index: Int, _ say: String, _ body: Body) {
+    func reply<Body: MessageBody>(_ index: Int, _ say: String, _ body: Body) {
         guard let question = runs[index].question, let message = try? ControlMessage(say, id: question, body) else {
             return
         }

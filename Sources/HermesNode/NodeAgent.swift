@@ -85,7 +85,9 @@ public final class NodeAgent {
                 guard let (caller, message) = listener.next() else { break }
                 answer(message, caller)
             }
-            endRuns(of: listener.takeLost())
+            let lost = listener.takeLost()
+            endRuns(of: lost)
+            for caller in lost { errands.forget(caller) }
             endFrozen()
             reap()
             tellRubbish()

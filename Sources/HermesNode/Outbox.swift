@@ -19,12 +19,12 @@ final class Outbox {
         if waiting.count < Self.most { waiting.append((message, caller)) }
     }
 
-    func tell<Body: Codable>(_ say: String, _ body: Body, to caller: Caller) {
+    func tell<Body: MessageBody>(_ say: String, _ body: Body, to caller: Caller) {
         if let message = try? ControlMessage(say, body) { send(message, to: caller) }
     }
 
     /// Says something that may be lost. False when it is.
-    func offer<Body: Codable>(_ say: String, _ body: Body, to caller: Caller) -> Bool {
+    func offer<Body: MessageBody>(_ say: String, _ body: Body, to caller: Caller) -> Bool {
         guard !waiting.contains(where: { $0.caller == caller }), let message = try? ControlMessage(say, body) else {
             return false
         }

@@ -45,8 +45,8 @@ final class ProcessSupervisor: @unchecked Sendable {
     private static let keptLines = 12
     /// No pipe holds more than this, so nobody who has ended left more.
     private static let mostLeft = 1 << 20
-    /// Commands go out one by one; more answers than this nobody asked for.
-    private static let mostReplies = 1000
+    /// Bytes of a reason that a module gives.
+    private static let longestReason = 1 << 16
 
     let records: Monitor<[ProcessRecord]>
     private let processKeeper: keeper
@@ -197,25 +197,34 @@ final class ProcessSupervisor: @unchecked Sendable {
             let found = try Self.realtime(message.body)
             return records.with { $0[index].realtime = found }
         }
-        let kept = records.with { records in
-            switch Int(message.type) {
-            case Int(HERMES_ANNOUNCE): records[index].announcement = message.body
-            case Int(HERMES_FREE): records[index].isFree = true
-            case Int(HERMES_REPLY):
-                guard let (status, text) = status() else { break }
-                let words = String(decoding: text, as: UTF8.self)
+        switch Int(message.type) {
+        case Int(HERMES_ANNOUNCE):
+            let isFirst = records.with { records in
+                defer { records[index].announcement = records[index].announcement ?? message.body }
+                return records[index].announcement == nil
+            }
+            guard isFirst else { throw FifoError(cause: "announced its signals twice") }
+        case Int(HERMES_FREE): records.with { $0[index].isFree = true }
+        default:
+            guard let (status, rest) = status() else { throw FifoError(cause: "sent a reply without a status") }
+            // Why a step failed, and how the end came about, are told unasked.
+            let isUnasked = Int(message.type) == Int(HERMES_REPLY) && [0, .max].contains(message.sequence)
+            // So nothing is kept but what somebody waits for.
+            guard isUnasked || processes[index].answers(message.sequence) else {
+                throw FifoError(cause: "sent a reply to a command that it was not given")
+            }
+            if Int(message.type) == Int(HERMES_SAVED) {
+                return records.with { $0[index].states[message.sequence] = (status, Array(rest)) }
+            }
+            let words = String(decoding: rest.prefix(Self.longestReason), as: UTF8.self)
+            records.with { records in
                 switch message.sequence {
                 case 0: records[index].stepReason = words
                 case UInt32.max: records[index].ended = (status, words)
                 default: records[index].replies[message.sequence] = (status, words)
                 }
-            default:
-                guard let (status, bytes) = status() else { break }
-                records[index].states[message.sequence] = (status, Array(bytes))
             }
-            return records[index].replies.count + records[index].states.count
         }
-        guard kept <= Self.mostReplies else { throw FifoError(cause: "sent replies to commands that nobody gave") }
     }
 
     /// A later libhermes may say more.

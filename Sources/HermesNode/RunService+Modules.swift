@@ -39,7 +39,7 @@ extension RunService {
     func prepare(_ message: ShareMessage) throws {
         let share: HostShare
         do {
-            share = try message.share()
+            share = try message.share(of: order.open.index, among: order.open.participants)
         } catch {
             throw RunFailure(
                 .protocolError, cause: "was given a share of the plan that does not fit together: \(error)")

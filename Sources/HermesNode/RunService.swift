@@ -204,11 +204,7 @@ final class RunService: @unchecked Sendable {
             stage = .prepared
             try answer(message)
         case "stage":
-            let values: StartValues = try body(message)
-            guard values.slots.allSatisfy((0..<node!.signalCount).contains) else {
-                throw RunFailure(.protocolError, cause: "was given a value for a signal that is not there")
-            }
-            try node!.stage(overrides: zip(values.slots, values.bits).map { (slot: $0, bits: $1) })
+            try node!.stage(overrides: try values(message))
             attentionSeen = node!.attention &- 1
             stage = .staged
             if node!.realtime != nil {
@@ -252,10 +248,21 @@ final class RunService: @unchecked Sendable {
         guard isInOrder else { throw RunFailure(.protocolError, cause: "was told '\(say)' out of order") }
     }
 
-    private func body<Body: Codable>(_ message: ControlMessage) throws -> Body {
-        guard let body = message.body(Body.self) else {
-            throw RunFailure(.protocolError, cause: "can't read the message '\(message.say)'")
+    private func body<Body: MessageBody>(_ message: ControlMessage) throws -> Body {
+        do throws(UnsoundMessage) {
+            return try message.read()
+        } catch {
+            throw RunFailure(.protocolError, cause: "was told what it can't do: \(error)")
         }
-        return body
+    }
+
+    /// Values for signals of this host.
+    private func values(_ message: ControlMessage) throws -> [(slot: Int, bits: UInt64)] {
+        let values: StartValues = try body(message)
+        guard values.bits.count == values.slots.count, values.slots.allSatisfy((0..<node!.signalCount).contains) else {
+            throw RunFailure(
+                .protocolError, cause: "was told by '\(message.say)' of a value for a signal that is not there")
+        }
+        return zip(values.slots, values.bits).map { (slot: $0, bits: $1) }
     }
 }

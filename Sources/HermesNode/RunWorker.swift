@@ -8,7 +8,7 @@ import HermesSystem
 import HermesTransport
 
 /// What a node tells the process it starts for one run.
-struct WorkerOrder: Codable, Sendable {
+struct WorkerOrder: MessageBody {
     var open: OpenRun
     /// The module root.
     var root: ByteString
@@ -24,11 +24,16 @@ struct WorkerOrder: Codable, Sendable {
     var library: ByteString?
     /// Seconds in which another run of that name has ended here; nil where none ends.
     var nameSeconds: Double?
+
+    /// The coordinator's part; the rest is the node's own.
+    func check() throws(UnsoundMessage) { try open.check() }
 }
 
 /// What a run's process tells its node first of all: who clears up behind it.
-struct KeeperProcess: Codable, Sendable {
+struct KeeperProcess: MessageBody {
     var pid: Int32
+
+    func check() throws(UnsoundMessage) {}
 }
 
 /// One run on one host, in a process of its own: whatever happens in it, the node and its other runs go on. It listens for
@@ -84,7 +89,7 @@ public enum RunWorker {
 }
 
 extension LineChannel {
-    func say<Body: Codable>(_ what: String, _ body: Body) {
+    func say<Body: MessageBody>(_ what: String, _ body: Body) {
         if let message = try? ControlMessage(what, body) { send(message) }
     }
 }

@@ -44,6 +44,8 @@ public struct FoundFiles: Codable, Sendable {
 public struct PutPiece: Codable, Sendable {
     /// Bytes in one piece.
     public static let longest = 1 << 20
+    /// Bytes of the largest file.
+    public static let longestFile = 1 << 40
 
     /// Chosen by the sender, another one for each file it sends.
     public var upload: UInt64

@@ -39,6 +39,10 @@ public struct HostTrace: Codable, Sendable {
         }
     }
 
+    /// Whether the bytes are those of events, and of no more than a host keeps.
+    var isWhole: Bool { bytes.count % Self.size == 0 && bytes.count / Self.size <= Self.most }
+    private static let most = 65536
+
     /// Oldest first; what is of no known kind, or ends before it begins, is left out.
     public var events: [TraceEvent] {
         bytes.withUnsafeBytes { source in

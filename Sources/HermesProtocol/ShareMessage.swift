@@ -2,7 +2,7 @@ import HermesModel
 import HermesPlan
 
 /// `prepare`: a host's share of the plan. Tables are flat: a row's numbers follow each other.
-public struct ShareMessage: Codable, Sendable {
+public struct ShareMessage: MessageBody {
     public struct Module: Codable, Sendable {
         public var name: String
         public var isInproc: Bool
@@ -110,12 +110,54 @@ public struct UnsoundShare: Error, CustomStringConvertible {
 }
 
 extension ShareMessage {
+    /// Each number for itself; whether they fit together is `share`'s to say.
+    public func check() throws(UnsoundMessage) {
+        try require(host, in: 1...(Bound.participants.upperBound - 1), "host")
+        try require(hosts.count, in: Bound.participants, "hosts, in number,")
+        try require(rateHz, in: Bound.rate, "rateHz")
+        try require(phases.count, in: Bound.phases, "phases, in number,")
+        try require(longestStepSeconds, in: Bound.seconds, "longestStepSeconds")
+        for (count, field) in [(inboxCount, "inboxCount"), (outboxCount, "outboxCount")] {
+            try require(count, in: Bound.count, field)
+        }
+        for module in modules {
+            try requireName(module.name, "modules[].name")
+            try require(module.phase, in: 0...(phases.count - 1), "modules[].phase")
+            try require(module.divisor, in: 1...Int(UInt32.max), "modules[].divisor")
+            try require(module.dt, in: 0...Double.greatestFiniteMagnitude, "modules[].dt")
+            try require(module.firstSignal, in: Bound.count, "modules[].firstSignal")
+            try require(module.signalCount, in: Bound.count, "modules[].signalCount")
+        }
+        for signal in signals {
+            try require(signal.module, in: Bound.count, "signals[].module")
+            try require(signal.bits, in: 0...31, "signals[].bits")
+            try require(signal.unit?.utf8.count, in: Bound.text, "signals[].unit, in bytes,")
+            try require(signal.summary?.utf8.count, in: Bound.text, "signals[].summary, in bytes,")
+        }
+        for (all, field) in [(deliveries, "deliveries"), (gathers, "gathers")] {
+            for wires in all {
+                for numbers in [wires.runs, wires.copies, wires.conversions] {
+                    for number in numbers { try require(number, in: Bound.count, "a number of \(field)") }
+                }
+            }
+        }
+        for (all, field) in [(phases, "phases"), (sends, "sends"), (receives, "receives"), ([collected], "collected")] {
+            for numbers in all {
+                for number in numbers { try require(number, in: Bound.count, "a number of \(field)") }
+            }
+        }
+    }
+
     /// The share, every index checked: the segment's tables are made from it.
-    public func share() throws(UnsoundShare) -> HostShare {
+    /// - Parameters:
+    ///   - index: of the participant that it is for.
+    ///   - participants: how many take part in the run, as `open` said.
+    public func share(of index: Int, among participants: Int) throws(UnsoundShare) -> HostShare {
+        do throws(UnsoundMessage) { try check() } catch { throw UnsoundShare(description: error.description) }
+        try check(hosts.count == participants && host == index, "hosts, which are not those of the run")
         var registry = SignalRegistry()
         let slots = signals.count + inboxCount + outboxCount
-        let sizes = [signals.count, inboxCount, outboxCount, modules.count, phases.count]
-        try check(sizes.allSatisfy { (0...Self.most).contains($0) } && !phases.isEmpty, "sizes")
+        try check(signals.count <= Self.most && modules.count <= Self.most, "sizes")
         for signal in signals {
             guard let name = SignalName(signal.name), modules.indices.contains(signal.module) else {
                 throw UnsoundShare(description: "the signal '\(signal.name)'")
@@ -131,7 +173,7 @@ extension ShareMessage {
             try check(added != nil, "the signal '\(signal.name)', twice")
         }
         let planned = try plannedModules()
-        try check(phases.allSatisfy { $0.allSatisfy(modules.indices.contains) }, "phases")
+        try checkPhases()
         let unpacked = try deliveries.map { (wires) throws(UnsoundShare) in try wires.delivery(slots: slots) }
         let gathered = try gathers.map { (wires) throws(UnsoundShare) in try wires.delivery(slots: slots) }
         try check(
@@ -141,22 +183,40 @@ extension ShareMessage {
             simulationName: simulation, rateHz: rateHz, modules: planned, phases: phases, registry: registry,
             deliveries: unpacked)
         plan.hosts = hosts
-        try check(hosts.indices.contains(host) && rateHz > 0 && rateHz.isFinite, "host and rate")
         var share = HostShare(host: host, plan: plan, slots: Array(signals.indices))
         share.inboxCount = inboxCount
         share.outboxCount = outboxCount
         share.gathers = gathered
         share.sends = try parts(sends, within: outboxCount)
         share.receives = try parts(receives, within: inboxCount)
+        // Room beyond all that messages carry is memory for nothing.
+        func end(_ exchanges: [[HostShare.Part]]) -> Int { exchanges.joined().map { $0.offset + $0.count }.max() ?? 0 }
+        try check(end(share.sends) == outboxCount && end(share.receives) == inboxCount, "inbox and outbox")
         try check(collected.allSatisfy(signals.indices.contains), "collected")
         return share
     }
 
     /// More of anything than a segment holds.
-    private static let most = 1 << 29
+    private static let most = Bound.count.upperBound
+    /// Values that a message has room for.
+    private static let mostValues = ((64 << 20) - FrameHeader.size) / 8
 
     private func check(_ isSound: Bool, _ what: String) throws(UnsoundShare) {
         if !isSound { throw UnsoundShare(description: what) }
+    }
+
+    /// Each module stands in its own phase, once, and free scripts in none.
+    private func checkPhases() throws(UnsoundShare) {
+        var isPlaced = Array(repeating: false, count: modules.count)
+        for (phase, members) in phases.enumerated() {
+            for member in members {
+                try check(
+                    modules.indices.contains(member) && !isPlaced[member] && modules[member].phase == phase
+                        && !modules[member].isFree, "phases")
+                isPlaced[member] = true
+            }
+        }
+        try check(zip(isPlaced, modules).allSatisfy { $0 || $1.isFree }, "phases")
     }
 
     private func plannedModules() throws(UnsoundShare) -> [PlannedModule] {
@@ -182,9 +242,9 @@ extension ShareMessage {
             return try stride(from: 0, to: row.count, by: 4).map { (at) throws(UnsoundShare) in
                 let part = HostShare.Part(peer: row[at], phase: row[at + 1], offset: row[at + 2], count: row[at + 3])
                 try check(
-                    hosts.indices.contains(part.peer) && (0...phases.count).contains(part.phase)
-                        && (0...limit).contains(part.offset) && (0...limit).contains(part.count)
-                        && part.offset + part.count <= limit,
+                    hosts.indices.contains(part.peer) && part.peer != host && (0...phases.count).contains(part.phase)
+                        && (0...limit).contains(part.offset) && (0...(limit - part.offset)).contains(part.count)
+                        && part.count <= Self.mostValues,
                     "a message")
                 return part
             }

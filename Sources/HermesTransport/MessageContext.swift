@@ -152,6 +152,13 @@ final class Socket: @unchecked Sendable {
         return true
     }
 
+    /// Readable when something may have happened to the socket since it was used last.
+    var descriptor: Int32 {
+        var descriptor: Int32 = -1, size = MemoryLayout<Int32>.size
+        zmq_getsockopt(pointer, ZMQ_FD, &descriptor, &size)
+        return descriptor
+    }
+
     var readable: zmq_pollitem_t { zmq_pollitem_t(socket: pointer, fd: 0, events: Int16(ZMQ_POLLIN), revents: 0) }
 }
 

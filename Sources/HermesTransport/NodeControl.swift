@@ -43,6 +43,8 @@ public final class NodeControl: @unchecked Sendable {
         var isConnected = false
         var wasConnected = false
         var isRefused = false
+        /// It has sent what is no control message, or answers what it was not asked.
+        var isMuddled = false
         var failedHandshakes = 0
         var retries = 0
         /// Why its name leads nowhere.
@@ -79,6 +81,8 @@ public final class NodeControl: @unchecked Sendable {
     /// Messages of a node that may wait here.
     private static let mostWaiting: Int32 = 500
     private static let messagesInTurn = 100
+    /// What a node says of itself.
+    private static let unasked: Set<String> = ["line", "gone", "stuck"]
     /// Bytes of the longest message a node may send.
     public static let longestMessage: Int64 = 64 << 20
 
@@ -144,7 +148,7 @@ public final class NodeControl: @unchecked Sendable {
     // MARK: From any thread
 
     /// Says something that has no answer.
-    public func tell<Body: Codable>(_ node: Int, _ say: String, _ body: Body) {
+    public func tell<Body: MessageBody>(_ node: Int, _ say: String, _ body: Body) {
         if let message = try? ControlMessage(say, body) { post(node, message) }
     }
 
@@ -154,7 +158,7 @@ public final class NodeControl: @unchecked Sendable {
         let id: Int
     }
 
-    public func ask<Body: Codable>(_ node: Int, _ say: String, _ body: Body) throws -> Question {
+    public func ask<Body: MessageBody>(_ node: Int, _ say: String, _ body: Body) throws -> Question {
         let id = number.next()
         state.with { $0.standings[node].answers[id] = .some(nil) }
         post(node, try ControlMessage(say, id: id, body))
@@ -174,7 +178,7 @@ public final class NodeControl: @unchecked Sendable {
             }
             let standing = state.standings[question.node]
             let isHopeless =
-                state.isOver || state.isAbandoned || lacksKey || standing.isRefused
+                state.isOver || state.isAbandoned || lacksKey || standing.isRefused || standing.isMuddled
                 || standing.failedHandshakes >= Self.enoughHandshakes
                 || standing.wasConnected && !standing.isConnected
                 || standing.unresolved != nil
@@ -220,6 +224,7 @@ public final class NodeControl: @unchecked Sendable {
                 : "no handshake with \(endpoint): `key:` of the host is not that node's, the node has no key, or that is no "
                     + "hermes-node"
         }
+        if standing.isMuddled { return "the node at \(endpoint) sent what answers no question" }
         if standing.wasConnected && !standing.isConnected { return "lost the node at \(endpoint)" }
         if standing.isConnected { return "the node at \(endpoint) does not answer" }
         if standing.retries > 0 {
@@ -328,9 +333,12 @@ public final class NodeControl: @unchecked Sendable {
     }
 
     private func take(_ bytes: [UInt8], from node: Int) {
-        guard let message = bytes.withUnsafeBytes({ ControlMessage($0) }) else { return }
+        guard let message = bytes.withUnsafeBytes({ ControlMessage($0) }),
+            message.id == 0 ? Self.unasked.contains(message.say) : message.id > 0 && message.id <= number.last
+        else { return state.with { $0.standings[node].isMuddled = true } }
         if message.id == 0 { return onUnasked(node, message) }
         state.with { state in
+            // Nobody may wait for it any more.
             guard state.standings[node].answers[message.id] != nil else { return }
             state.standings[node].answers[message.id] = .some(message)
         }

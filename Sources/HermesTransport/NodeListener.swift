@@ -51,9 +51,10 @@ public final class NodeListener {
     }
 
     private let socket: Socket
-    private let events: ConnectionEvents
-    /// Handshakes that failed and messages that were none.
-    public private(set) var rubbish = 0
+    private let watch: ListenerWatch
+    private var messagesOfRubbish = 0
+    /// Handshakes that failed, connections that were cut, and messages that were none.
+    public var rubbish: Int { messagesOfRubbish + watch.rubbish }
     private var connections = Connections()
 
     /// Bytes of the longest message somebody may send: a piece of a file is the longest there is, a million bytes in base64.
@@ -85,21 +86,26 @@ public final class NodeListener {
         socket.set(ZMQ_HEARTBEAT_IVL, 1000)
         socket.set(ZMQ_HEARTBEAT_TIMEOUT, 4000)
         socket.set(ZMQ_HANDSHAKE_IVL, 5000)
-        events = try ConnectionEvents(of: socket, in: context)
-        try socket.bind(endpoint)
+        watch = try ListenerWatch(of: socket, at: endpoint, in: context)
+        do {
+            try socket.bind(endpoint)
+        } catch {
+            watch.close()
+            throw error
+        }
     }
 
     /// After messages of many bytes were done with.
     public static func giveMemoryBack() { hermes_give_memory_back() }
 
     public func close() {
+        watch.close()
         socket.close()
-        events.socket.close()
     }
 
     /// Sleeps until there is something to do here or one of the descriptors can be read; those that can.
     public func sleep(watching descriptors: [Int32], milliseconds: Int) -> [Int32] {
-        var items = [socket.readable, events.socket.readable] + descriptors.map { readable($0) }
+        var items = [socket.readable, readable(watch.descriptor)] + descriptors.map { readable($0) }
         poll(&items, milliseconds: milliseconds)
         return zip(descriptors, items.dropFirst(2)).filter { $1.revents != 0 }.map(\.0)
     }
@@ -114,25 +120,26 @@ public final class NodeListener {
                 return nil
             }
             if parts.count > 2 || parts.contains(where: { $0.count > Self.bulk }) { hasReadBulk = true }
-            if parts.count == 2, let message = parts[1].withUnsafeBytes({ ControlMessage($0) }) {
+            let message = parts.count == 2 ? parts[1].withUnsafeBytes { ControlMessage($0) } : nil
+            watch.heard(socket.sourceDescriptor, isSound: message != nil)
+            if let message {
                 let caller = Caller(name: parts[0])
                 // The kernel gives a number again once a connection has ended: what happened before this message comes first.
                 heedEvents()
                 connections.spoke(caller, by: socket.sourceDescriptor)
                 return (caller, message)
             }
-            rubbish += 1
+            messagesOfRubbish += 1
         }
         return nil
     }
 
     private func heedEvents() {
-        while let event = events.next() {
+        for event in watch.take() {
             switch event {
             case .accepted(let descriptor): connections.accepted(descriptor)
             case .disconnected(let descriptor): connections.ended(descriptor)
-            case .handshakeFailed, .notUnderstood: rubbish += 1
-            case .connected, .refusedHere, .retried: break
+            default: continue
             }
         }
     }

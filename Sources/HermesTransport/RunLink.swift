@@ -28,6 +28,7 @@ public final class RunLink: MirrorLink {
     public let index: Int
     private let socket: Socket
     private let events: ConnectionEvents
+    private let gate: ConnectionGate
     private let security: LinkSecurity
     private let alarm: Alarm
     private let bell: Bell
@@ -47,6 +48,10 @@ public final class RunLink: MirrorLink {
 
     /// Bytes of the longest message a peer may send.
     public static let longestMessage: Int64 = 64 << 20
+
+    /// What one peer may have sent that nobody has read: more than its grants allow it by far.
+    static let mostUnread = 1 << 20
+    static let mostUnreadBytes = 4 << 30
 
     /// - Parameter participants: how many take part, the coordinator included.
     public init(
@@ -74,12 +79,15 @@ public final class RunLink: MirrorLink {
         socket.watchLiveness(limitSeconds: livenessSeconds)
         socket.set(ZMQ_HANDSHAKE_IVL, 5000)
         events = try ConnectionEvents(of: socket, in: context)
+        gate = try ConnectionGate()
         zmq_msg_init(current)
         bell = try Bell(for: socket, in: context)
         alarm.onRaise { [bell] in bell.ring() }
     }
 
     deinit {
+        for ring in mirrors { ring.release() }
+        words.release()
         zmq_msg_close(current)
         current.deallocate()
     }
@@ -112,6 +120,7 @@ public final class RunLink: MirrorLink {
         var bound: [ByteString] = []
         for endpoint in endpoints {
             do {
+                gate.guards(endpoint)
                 try socket.bind(endpoint)
                 bound.append(endpoint)
             } catch let error as TransportError {
@@ -153,16 +162,21 @@ public final class RunLink: MirrorLink {
         }
     }
 
-    /// Says who is lost, as connections end; sleeps until `stop` is raised. On a thread of its own.
+    /// Says who is lost, as connections end, and keeps strangers in bounds; sleeps until `stop` is raised. On a thread of its own.
     public func watchConnections(stop: Alarm, onLost: (_ peer: Int) -> Void) {
         while !stop.isRaised {
-            var items = [events.socket.readable, readable(stop.descriptor)]
-            if zmq_poll(&items, 2, -1) < 0 && zmq_errno() != EINTR { return }
+            var items = [events.socket.readable, readable(stop.descriptor), readable(gate.descriptor)]
+            if zmq_poll(&items, 3, -1) < 0 && zmq_errno() != EINTR { return }
             while let event = events.next() {
-                guard case .disconnected(let descriptor) = event else { continue }
-                let peer = descriptors.withLock { $0[descriptor] }
-                if let peer { onLost(peer) }
+                switch event {
+                case .accepted(let descriptor): gate.accepted(descriptor)
+                case .disconnected(let descriptor):
+                    gate.ended(descriptor)
+                    if let peer = descriptors.withLock({ $0.removeValue(forKey: descriptor) }) { onLost(peer) }
+                default: continue
+                }
             }
+            gate.look()
         }
     }
 
@@ -293,7 +307,7 @@ public final class RunLink: MirrorLink {
             parts += 1
             hasMore = zmq_msg_more(&message) != 0
         }
-        guard parts == 1, let peer = sender(&name), file(&message, from: peer) else {
+        guard parts == 1, let peer = sender(&name), try file(&message, from: peer) else {
             zmq_msg_close(&message)
             if zmq_msg_size(&name) != Bell.name.count { dropped += 1 }
             return true
@@ -312,15 +326,17 @@ public final class RunLink: MirrorLink {
     }
 
     /// False for what is no message of this run.
-    private func file(_ message: inout zmq_msg_t, from peer: Int) -> Bool {
+    private func file(_ message: inout zmq_msg_t, from peer: Int) throws(LinkFault) -> Bool {
         let bytes = UnsafeRawBufferPointer(start: zmq_msg_data(&message), count: zmq_msg_size(&message))
         guard let header = FrameHeader(bytes), header.run == run else { return false }
         switch header.kind {
         case .mirror:
             mirrors[peer].append(&message, from: peer)
+            try checkRoom(mirrors[peer], peer)
         case .step, .done, .control, .sample, .values, .write:
             if header.kind == .control && header.phase == 1 { urgentWords += 1 }
             words.append(&message, from: peer)
+            try checkRoom(words, peer)
         case .probe:
             meet(peer, &message)
             // The dialled side answers, once.
@@ -330,9 +346,16 @@ public final class RunLink: MirrorLink {
         return true
     }
 
+    private func checkRoom(_ ring: MessageRing, _ peer: Int) throws(LinkFault) {
+        guard ring.count > Self.mostUnread || ring.bytes > Self.mostUnreadBytes else { return }
+        throw .protocolError(peer: peer, cause: "has sent \(ring.count) messages that are not due")
+    }
+
     private func meet(_ peer: Int, _ message: inout zmq_msg_t) {
         isConnected[peer] = true
         let descriptor = zmq_msg_get(&message, Int32(HERMES_ZMQ_SOURCE_DESCRIPTOR))
         descriptors.withLock { $0[descriptor] = peer }
+        // One of the run: what it sends is what the plan has it send.
+        gate.release(descriptor)
     }
 }

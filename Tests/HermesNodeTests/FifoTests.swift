@@ -61,13 +61,22 @@ enum Bytes {
     @Test(arguments: [
         Array("hello, this is no message".utf8), Array("HMFG".utf8) + Array(repeating: 0, count: 12),
         Bytes.message(0), Bytes.message(6), Bytes.message(16), Bytes.message(-1),
-        Array("HMFF".utf8) + Bytes.u32(1) + Bytes.u32(0) + Bytes.u32(FifoParser.longest + 1),
-        Array("HMFF".utf8) + Bytes.u32(1) + Bytes.u32(0) + Bytes.u32(-1),
+        Array("HMFF".utf8) + Bytes.u32(6) + Bytes.u32(0) + Bytes.u32(FifoParser.longest + 1),
     ]) func whatIsNoMessageIsRefusedAtItsHeader(bytes: [UInt8]) {
         var parser = FifoParser()
         feed(&parser, bytes)
         let error = #expect(throws: FifoError.self) { try parser.next() }
         #expect(error?.cause == "wrote something else than a message on its reply FIFO")
+    }
+
+    @Test(arguments: [FifoParser.longest + 1, 1 << 31, -1]) func aMessageThatIsTooLongIsNamed(length: Int) {
+        for (type, what) in [(1, "an announcement"), (2, "a reply"), (3, "a state")] {
+            var parser = FifoParser()
+            feed(&parser, Array("HMFF".utf8) + Bytes.u32(type) + Bytes.u32(0) + Bytes.u32(length))
+            let error = #expect(throws: FifoError.self) { try parser.next() }
+            let size = UInt32(truncatingIfNeeded: length)
+            #expect(error?.cause == "sent \(what) of \(size) bytes; the longest has 268435456")
+        }
     }
 
     @Test func theLongestBodyIsStillAMessage() throws {

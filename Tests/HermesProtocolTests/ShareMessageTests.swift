@@ -53,7 +53,7 @@ import Testing
         let sent = try ControlMessage("prepare", id: 7, ShareMessage(share, collected: [4, 0], longestStepSeconds: 5))
         let arrived = try #require(sent.encoded.withUnsafeBytes { ControlMessage($0) }?.body(ShareMessage.self))
         #expect(arrived.collected == [4, 0])
-        let taken = try arrived.share()
+        let taken = try arrived.share(of: 1, among: 2)
         #expect(taken.plan.registry.signals == share.plan.registry.signals)
         #expect(taken.plan.modules == share.plan.modules && taken.plan.phases == share.plan.phases)
         #expect(taken.plan.rateHz == share.plan.rateHz && taken.plan.hosts == share.plan.hosts)

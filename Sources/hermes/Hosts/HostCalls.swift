@@ -73,15 +73,16 @@ struct HostCall: Sendable {
     }
 
     /// - Throws: what is wrong, as a `HostTrouble` or something it is made of.
-    func ask<Question: Codable, Answer: Codable>(
+    func ask<Question: MessageBody, Answer: MessageBody>(
         _ say: String, _ question: Question, seconds: Double
     ) throws -> Answer {
         let message = try control.answer(
             to: control.ask(index, say, question), until: deadline(after: seconds))
-        guard let answer = message.body(Answer.self) else {
-            throw HostTrouble("its answer to '\(say)' can't be read; it runs another version")
+        do throws(UnsoundMessage) {
+            return try message.read()
+        } catch {
+            throw HostTrouble("it answers '\(say)' with what can't be; does it run another version? \(error)")
         }
-        return answer
     }
 }
 
