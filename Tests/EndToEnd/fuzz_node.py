@@ -36,7 +36,7 @@ MESSAGES = [
 ]
 RUN_MESSAGES = [
     ("setup", {"peers": []}),
-    ("launch", {"modules": [{"name": "m", "kind": "process", "program": "./formula", "arguments": ["x"], "environment": ["A", "B"],
+    ("launch", {"modules": [{"name": "m", "kind": "process", "program": "./formula", "arguments": ["x"], "environment": ["SIM_A", "B"],
                              "workingDirectory": ".", "configuration": "./one.formula", "stepTimeoutSeconds": 1.0}]}),
     ("prepare", {"host": 1, "simulation": "fuzz", "rateHz": 100.0, "hosts": [None, "a"], "phases": [[0]],
                  "modules": [{"name": "m", "isInproc": False, "isFree": False, "phase": 0, "divisor": 1, "dt": 0.01, "firstSignal": 0,
