@@ -88,7 +88,7 @@ final class ConnectionGate: Sendable {
             }
             forget(number, &state)
             // So that little comes before this side has had its turn, however busy the machine is.
-            Self.setWindow(of: duplicate, 0)
+            Self.setWindow(of: duplicate, 1)
             state.accepted += 1
             state.connections[number] = Connection(
                 descriptor: duplicate, address: there.address, order: state.accepted)
