@@ -98,10 +98,6 @@ final class ListenerWatch: Sendable {
     /// The socket of the events is under the lock; its descriptor only says when to look.
     private func follow() {
         while !isOver.load(ordering: .acquiring) {
-            var watched = [eventsDescriptor, gate.descriptor, stop.read].map {
-                pollfd(fd: $0, events: Int16(POLLIN), revents: 0)
-            }
-            _ = Glibc.poll(&watched, nfds_t(watched.count), -1)
             let before = rubbish
             let hasNews = state.withLock { state in
                 let known = state.pending.count
@@ -110,6 +106,11 @@ final class ListenerWatch: Sendable {
             }
             if gate.look() { NodeListener.giveMemoryBack() }
             if hasNews || rubbish != before { Self.ring(bell.write) }
+            // Only now: a socket that was not read to its end does not tell of what comes.
+            var watched = [eventsDescriptor, gate.descriptor, stop.read].map {
+                pollfd(fd: $0, events: Int16(POLLIN), revents: 0)
+            }
+            _ = Glibc.poll(&watched, nfds_t(watched.count), -1)
         }
     }
 }
