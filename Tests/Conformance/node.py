@@ -174,7 +174,7 @@ class Node:
         self._put("<Q", control + 232, 2**64 - 1)
         self._put("<IIdIIII", modules + 64, 0, 1, 1.0 / self.rate_hz, 0, 0, count, strings + module_name)
         self._put("<IIII", phases + 8, 0, 0, 0, 1)
-        self._put("<dIIQQQ", 16, 0.0, count, 3, end, control, data)
+        self._put("<dIIQQQ", 16, 0.0, count, 4, end, control, data)
         self._put("<II", 0, 0x4845524D, 1)
 
     def _put(self, layout, offset, *values):
