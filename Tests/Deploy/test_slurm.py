@@ -15,7 +15,7 @@ from conftest import DEPLOY, HERMES, LIBRARY, PATIENCE, ROOT, wait_for
 sys.path.insert(0, str(DEPLOY / "slurm"))
 import hosts  # noqa: E402
 
-KEYS = ["rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7", "JTKVSB%%)wK0E.X)V>+}o?pNmC{O&4W4b!Ni{Lh6"]
+KEYS = ["rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7", "Yne@$w-vo<fVvi]a<NY6T1ed:M$fCG*[IaLV{hID"]
 
 BEFORE = """\
 version: "0.2"   # hosts: of which there are two

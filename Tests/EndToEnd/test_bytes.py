@@ -113,7 +113,7 @@ def test_keys_of_such_names(odd):
     assert odd.command("keygen", b"k\xe9").returncode == 0
     assert {b"k\xe9", b"k\xe9.pub"} <= set(os.listdir(odd.folder))
     done = odd.command("run", b"s\xe9.yaml", "--key", b"k\xe9.pub")
-    assert done.returncode == 2 and b"k\\xe9.pub is a public key" in done.stderr and b": k\\xe9\n" in done.stderr, done.stderr
+    assert done.returncode == 2 and b"k\\xe9.pub is a public key" in done.stderr and b" is k\\xe9\n" in done.stderr, done.stderr
     assert odd.command("run", b"s\xe9.yaml", "--key", b"k\xe9").returncode == 0
 
 

@@ -104,6 +104,9 @@ def rubbish_by_curve(node, fuzzer, desk, stranger):
     """From somebody who has keys: of the desk, after all, or of a stranger, who is not let in."""
     keys = fuzzer.random.choice([desk, stranger])
     with as_desk(node, keys, timeout=1 if keys is stranger else 5) as connection:
+        if keys is desk:
+            # Before its first answer a caller may say little: much would cut it off (docs/protocol.md).
+            hear_out(connection)
         for _ in range(5):
             say, body = fuzzer.message()
             odd = fuzzer.remember(control(say, 1, fuzzer.odd_body(body)))
