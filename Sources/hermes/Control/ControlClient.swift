@@ -45,13 +45,22 @@ struct ControlClient {
 
     private func isAnswering() -> Bool { (try? status()) != nil }
 
-    /// The connection is gone: the run is over, or it has had to choose whom it speaks to.
+    /// The connection is gone: the run is over, or it has had to choose whom it speaks to. A process that is killed closes
+    /// its connections before it stops listening, so only an answer tells that it goes on.
     private var closed: any Error {
         guard RunningSimulation.isRunning(name), let socket = UnixSocket.connect(to: ByteString(path)) else {
             return RunningSimulation.ended(name)
         }
-        Glibc.close(socket)
-        return RunningSimulation.failure("simulation '\(name)' has closed the connection and goes on; try again")
+        let connection = ControlChannel(socket: socket)
+        defer { connection.close() }
+        let sending = try? connection.send(ControlRequest(command: .status), seconds: Self.patienceSeconds)
+        guard case .sent = sending else { return RunningSimulation.ended(name) }
+        switch connection.receive(seconds: Self.patienceSeconds) {
+        case .line:
+            return RunningSimulation.failure("simulation '\(name)' has closed the connection and goes on; try again")
+        case .silent: return frozen(connection.owner)
+        case .closed: return RunningSimulation.ended(name)
+        }
     }
 
     /// False when the other side is gone.
