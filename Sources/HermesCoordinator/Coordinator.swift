@@ -99,8 +99,18 @@ public final class Coordinator: @unchecked Sendable {
 
     /// Sorts them on the calling thread; nil, and said, when there is no such signal.
     private func order(_ signals: [Int], writing bits: [UInt64]?, _ reply: ValueReply) -> ValueOrder? {
-        guard let plan, signals.allSatisfy(plan.registry.signals.indices.contains),
-            bits == nil || bits?.count == signals.count
+        guard let plan else {
+            reply(progress.frame, .failure(RunFailure(.refused, cause: "there is no such signal")))
+            return nil
+        }
+        // Named more than once they could be as many as a message between hosts can't hold.
+        guard signals.count <= plan.registry.signals.count else {
+            reply(
+                progress.frame,
+                .failure(RunFailure(.refused, cause: "asks for more values than there are signals; name each once")))
+            return nil
+        }
+        guard signals.allSatisfy(plan.registry.signals.indices.contains), bits == nil || bits?.count == signals.count
         else {
             reply(progress.frame, .failure(RunFailure(.refused, cause: "there is no such signal")))
             return nil

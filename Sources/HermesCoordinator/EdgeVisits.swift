@@ -62,6 +62,10 @@ final class EdgeVisits: Sendable {
             if state.next == state.visits.count {
                 state.visits.removeAll(keepingCapacity: true)
                 state.next = 0
+            } else if state.next > 16 * Self.mostVisits {
+                // Clients that ask again at once may never leave it empty.
+                state.visits.removeFirst(state.next)
+                state.next = 0
             }
             count.store(state.visits.count - state.next, ordering: .relaxed)
             return taken

@@ -120,7 +120,9 @@ extension Fleet {
             return true
         }
         if message.say == "unsafe" {
-            if let failure = message.body(RunFailure.self) { unsafe.append(failure) }
+            guard var failure: RunFailure = take(message, from: host), unsafe.count < Self.mostErrors else { return true }
+            failure.host = name
+            unsafe.append(failure)
             return true
         }
         if message.say == "trace" {
@@ -162,7 +164,7 @@ extension Fleet {
     }
 
     /// What hosts say on a link.
-    static let words: Set<String> = ["ok", "announced", "values", "applied", "fired", "times", "trace", "failed"]
+    static let words: Set<String> = ["ok", "announced", "values", "applied", "fired", "times", "trace", "unsafe", "failed"]
 
     /// What a host says that has failed; nil for any other word.
     func failure(in message: ControlMessage, from host: Int) -> RunFailure? {

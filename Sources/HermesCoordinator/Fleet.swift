@@ -198,6 +198,10 @@ public final class Fleet: NodeSession, @unchecked Sendable {
         if header.kind == .values { return take(values: header, from: host, values) }
         if let message = try message(word) { return try hear(unawaited: message, from: host) }
         if header.epoch < desk.epoch { return }
+        guard !runs.isEmpty else {
+            throw RunFailure(
+                .protocolError, host: directory.name(host), cause: "said done before it was asked for a frame")
+        }
         let count = Int(header.count), first = header.frame &+ 1 &- UInt64(count)
         // One that completed none of a run says so with the frame before it.
         guard header.epoch == desk.epoch,

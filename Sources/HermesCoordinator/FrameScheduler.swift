@@ -65,7 +65,9 @@ struct FrameScheduler {
         while true {
             let overruns = pacer.overruns
             var advancing = turnBegan
-            let isWanted = node.attention != attentionSeen || visits.areWaiting && turnBegan >= visitsDue
+            let isWanted =
+                node.attention != attentionSeen
+                || visits.areWaiting && (turnBegan >= visitsDue || state.next == .wait)
             let isUnderWay = node.grantedFrame > state.frame
             if isWanted && !isUnderWay {
                 try attend()
@@ -96,7 +98,8 @@ struct FrameScheduler {
                 turnBegan = ended
                 if case .stop(let late) = verdict { throw overrun(frame, late) }
             case .wait:
-                waitForCommand()
+                // What was put off for the sake of frames has its turn once none are to run.
+                if isUnderWay || !visits.areWaiting { waitForCommand() }
                 turnBegan = monotonicNow()
             case .reset:
                 try reset()

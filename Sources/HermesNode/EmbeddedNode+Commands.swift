@@ -20,7 +20,11 @@ extension EmbeddedNode {
 
     func expectSuccess(_ index: Int, _ sequence: UInt32, _ call: String) throws {
         let reply = try awaitRecord(index, doing: "return from \(call)") { $0.replies.removeValue(forKey: sequence) }
-        guard reply.status == 0 else { throw callFailure(index, call, reply.status, reply.text) }
+        guard reply.status == 0 else {
+            // What it found wrong may be what something wrote over.
+            if segment?.damage != nil { throw segmentFailure(nil, frame: nil) }
+            throw callFailure(index, call, reply.status, reply.text)
+        }
     }
 
     func check(_ status: Int32, of index: Int, _ module: InprocModule, _ call: String) throws {

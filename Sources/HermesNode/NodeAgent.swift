@@ -119,6 +119,12 @@ public final class NodeAgent {
         while !(runs.isEmpty && keepers.isEmpty) && monotonicNow() < limit {
             _ = listener.sleep(watching: runs.filter { !$0.isGone }.map(\.process.channel.descriptor), milliseconds: 20)
             for index in runs.indices where !runs[index].isGone { hear(index) }
+            // Read, so that the socket is not ready for ever; of what coordinators say the end of runs alone matters now.
+            for _ in 0..<Self.mostAtOnce {
+                guard let (caller, message) = listener.next() else { break }
+                if message.say == "ping" || message.say == "end" { answer(message, caller) }
+            }
+            _ = listener.takeLost()
             outbox.retry()
             endFrozen()
             reap()

@@ -20,6 +20,7 @@ extension LaunchModules: MessageBody {
         for module in modules {
             try requireName(module.name, "modules[].name")
             try require(module.stepTimeoutSeconds, in: Bound.seconds, "modules[].stepTimeoutSeconds")
+            try require(module.startTimeoutSeconds, in: Bound.seconds, "modules[].startTimeoutSeconds")
         }
         try require(restartLimit, in: 0...Int(Int32.max), "restartLimit")
     }

@@ -205,14 +205,13 @@ extension ShareMessage {
         if !isSound { throw UnsoundShare(description: what) }
     }
 
-    /// Each module stands in its own phase, once, and free scripts in none.
+    /// Each module stands in its own phase, once; a free script may stand in none.
     private func checkPhases() throws(UnsoundShare) {
         var isPlaced = Array(repeating: false, count: modules.count)
         for (phase, members) in phases.enumerated() {
             for member in members {
                 try check(
-                    modules.indices.contains(member) && !isPlaced[member] && modules[member].phase == phase
-                        && !modules[member].isFree, "phases")
+                    modules.indices.contains(member) && !isPlaced[member] && modules[member].phase == phase, "phases")
                 isPlaced[member] = true
             }
         }

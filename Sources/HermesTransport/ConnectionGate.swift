@@ -40,6 +40,8 @@ final class ConnectionGate: Sendable {
         var unread = 0
         var accepted: UInt64 = 0
         var cut = 0
+        /// Connections that were released before this heard of them: one thread reads what they say, another that they are.
+        var releasedEarly: Set<UInt64> = []
     }
 
     let limits: Limits
@@ -87,6 +89,10 @@ final class ConnectionGate: Sendable {
                 return
             }
             forget(number, &state)
+            if let identity = Self.identity(of: duplicate), state.releasedEarly.remove(identity) != nil {
+                Glibc.close(duplicate)
+                return
+            }
             // So that little comes before this side has had its turn, however busy the machine is.
             Self.setWindow(of: duplicate, 1)
             state.accepted += 1
@@ -121,9 +127,19 @@ final class ConnectionGate: Sendable {
     /// Whoever it is may do as it likes from here on.
     func release(_ number: Int32) {
         state.withLock { state in
-            if let connection = state.connections[number] { Self.setWindow(of: connection.descriptor, .max) }
-            forget(number, &state)
+            if let connection = state.connections[number] {
+                Self.setWindow(of: connection.descriptor, .max)
+                forget(number, &state)
+            } else if let identity = Self.identity(of: number) {
+                state.releasedEarly.insert(identity)
+            }
         }
+    }
+
+    /// What tells a socket from every other, whatever descriptor it has.
+    private static func identity(of descriptor: Int32) -> UInt64? {
+        var status = stat()
+        return fstat(descriptor, &status) == 0 ? UInt64(status.st_ino) : nil
     }
 
     /// Looks at the connections by which something came, and shuts down those that go too far.

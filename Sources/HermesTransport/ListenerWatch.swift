@@ -61,7 +61,13 @@ final class ListenerWatch: Sendable {
 
     /// A message was read that came by this connection.
     func heard(_ descriptor: Int32, isSound: Bool) {
-        state.withLock { heed(&$0) }
+        let isNews = state.withLock { state in
+            let known = state.pending.count
+            heed(&state)
+            return state.pending.count > known
+        }
+        // Who sleeps on the bell next is to take them.
+        if isNews { Self.ring(bell.write) }
         gate.heard(descriptor, isSound: isSound)
     }
 

@@ -210,7 +210,7 @@ execution: {{ mode: realtime, rate_hz: 100 }}
         waiting = [Client(desk.name) for _ in range(64)]
         for client in waiting:
             client.say(command="step", count=10**6)
-        wait_for(lambda: "have room beside them" in (Client(desk.name).ask(command="resume") or {}).get("error", ""),
+        wait_for(lambda: "have room beside them" in (Client(desk.name).ask(command="signals") or {}).get("error", ""),
                  "all places are taken")
         run.command("status")
         run.command("stop")

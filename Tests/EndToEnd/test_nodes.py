@@ -486,10 +486,11 @@ def test_an_unfinished_upload_is_cleared_away(desk, nodes, with_files):
                             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     unfinished = bench.root / ".hermes-push"
     wait_for(lambda: any(file.stat().st_size for file in unfinished.glob("*")), "a file is on its way")
+    # First the node: one that lives clears away what a sender has left as soon as its connection ends.
+    bench.kill()
     push.kill()
     push.wait()
     assert not (bench.root / "big").exists()
-    bench.kill()
     assert list(unfinished.iterdir()), "a node that was killed could not clear it away"
     bench.start()
     assert not unfinished.exists(), "the next one did"

@@ -104,15 +104,24 @@ final class ControlConnection {
         guard let end else {
             scanned = input.count
             if input.count - begin > Self.longestRequest {
-                dismiss("a request may have \(Self.longestRequest >> 20) MiB")
+                dismissTooLong()
             } else if hasInputEnded && pending == 0 && outputCount == 0 {
                 isOver = true
             }
             return nil
         }
+        guard end - begin <= Self.longestRequest else {
+            dismissTooLong()
+            return nil
+        }
         defer { (begin, scanned) = (end + 1, end + 1) }
         return Data(input[begin..<end])
     }
+
+    private func dismissTooLong() { dismiss("a request may have \(Self.longestRequest >> 20) MiB") }
+
+    /// Requests may lie in what has come already: they were left while answers waited, which are gone by now.
+    var hasUnscanned: Bool { !isOver && takesRequests && scanned < input.count }
 
     func begin(isLong: Bool) {
         pending += 1

@@ -160,6 +160,7 @@ final class ControlServer: Sendable {
 
         /// Milliseconds until something is due that no descriptor tells of.
         private func timeout(_ accepts: Bool) -> Int32 {
+            if connections.contains(where: \.hasUnscanned) { return 0 }
             if !accepts { return 100 }
             return connections.contains { $0.stalledSince != nil } ? 1000 : -1
         }
