@@ -19,43 +19,77 @@ struct FifoError: Error, Equatable {
 struct FifoParser {
     private var buffer: [UInt8] = []
     private var consumed = 0
+    /// A reply whose end is still to come, and is dropped as it comes.
+    private var shortened: FifoMessage?
+    private var toDrop = 0
+    private var isAbandoned = false
     private static let headerSize = MemoryLayout<hermes_fifo_header>.size
     /// The longest body a module may send.
     static let longest = Int(HERMES_FIFO_LONGEST)
+    /// Bytes that are kept of a reply: its status, and of the reason more than anyone reads.
+    static let longestReply = MemoryLayout<Int32>.size + longestReason
+    static let longestReason = 1 << 16
+    /// The longest body of a message that has only a few numbers.
+    static let longestWord = 1 << 16
     /// What it says, by type.
     private static let words = ["an announcement", "a reply", "a state", "a message", "a message"]
 
     mutating func append(_ bytes: UnsafeRawBufferPointer) {
+        if isAbandoned { return }
         if consumed > 0 {
             buffer.removeFirst(consumed)
             consumed = 0
         }
-        buffer.append(contentsOf: bytes)
+        let dropped = min(toDrop, bytes.count)
+        toDrop -= dropped
+        buffer.append(contentsOf: bytes.dropFirst(dropped))
+    }
+
+    /// Nothing that follows can be cut into messages.
+    mutating func abandon() {
+        self = FifoParser()
+        isAbandoned = true
     }
 
     /// Bytes held, read or not.
     var kept: Int { buffer.count }
 
     /// The next whole message, nil when more bytes are needed.
-    mutating func next() throws(FifoError) -> FifoMessage? {
+    /// - Parameter admit: looks at type and sequence before the body is waited for; what it refuses is never kept.
+    mutating func next(
+        admit: (_ type: Int, _ sequence: UInt32) throws(FifoError) -> Void = { _, _ throws(FifoError) in }
+    ) throws(FifoError) -> FifoMessage? {
+        if let shortened {
+            guard toDrop == 0 else { return nil }
+            self.shortened = nil
+            return shortened
+        }
         guard buffer.count - consumed >= Self.headerSize else { return nil }
         var reader = ByteReader(buffer[consumed...])
-        guard let magic = reader.u32(), let type = reader.u32(), let sequence = reader.u32(), let length = reader.u32(),
+        guard let magic = reader.u32(), let type = reader.u32(), let sequence = reader.u32(), let size = reader.u32(),
             magic == HERMES_FIFO_MAGIC, (1...5).contains(type)
         else { throw FifoError(cause: "wrote something else than a message on its reply FIFO") }
-        guard Int(length) <= Self.longest else {
-            throw FifoError(
-                cause: "sent \(Self.words[Int(type) - 1]) of \(length) bytes; the longest has \(Self.longest)")
+        let length = Int(size), isReply = Int(type) == Int(HERMES_REPLY)
+        let limit = Int(type) <= Int(HERMES_SAVED) ? Self.longest : Self.longestWord
+        guard length <= limit else {
+            throw FifoError(cause: "sent \(Self.words[Int(type) - 1]) of \(length) bytes; the longest has \(limit)")
         }
-        guard buffer.count - consumed >= Self.headerSize + Int(length) else { return nil }
+        try admit(Int(type), sequence)
+        let kept = isReply ? min(length, Self.longestReply) : length
         let start = consumed + Self.headerSize
-        let body = Array(buffer[start..<start + Int(length)])
-        consumed = start + Int(length)
+        guard buffer.count - start >= kept else { return nil }
+        let message = FifoMessage(type: type, sequence: sequence, body: Array(buffer[start..<start + kept]))
+        consumed = min(start + length, buffer.count)
+        toDrop = start + length - consumed
         if consumed == buffer.count {
             buffer.removeAll(keepingCapacity: buffer.capacity <= 1 << 16)
             consumed = 0
         }
-        return FifoMessage(type: type, sequence: sequence, body: body)
+        guard toDrop == 0 else {
+            shortened = message
+            return nil
+        }
+        return message
     }
 }
 

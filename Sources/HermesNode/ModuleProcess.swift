@@ -23,8 +23,8 @@ final class ModuleProcess {
     /// Of the last command. It goes round: a module that saves its state 20 000 times a second has been given 2^32 commands
     /// after 60 hours.
     private var sequence: UInt32 = 0
-    /// Commands that have no reply yet.
-    private let unanswered = Mutex<Set<UInt32>>([])
+    /// Commands that have no reply yet, and the type of message that answers them.
+    private let unanswered = Mutex<[UInt32: Int]>([:])
 
     init(id: UInt32, module: Module, folder: RunFolder, keeper processKeeper: inout keeper) throws {
         self.id = id
@@ -113,7 +113,7 @@ final class ModuleProcess {
     func send(_ type: Int, head: [UInt8] = [], body: [UInt8] = [], until deadline: UInt64) -> UInt32? {
         // The first and the last number are those of words nobody asked for.
         sequence = sequence >= .max - 1 ? 1 : sequence + 1
-        unanswered.withLock { _ = $0.insert(sequence) }
+        unanswered.withLock { $0[sequence] = Int(type == Int(HERMES_SAVE) ? HERMES_SAVED : HERMES_REPLY) }
         var header = hermes_fifo_header(
             magic: HERMES_FIFO_MAGIC, type: UInt32(type), sequence: sequence, length: UInt32(head.count + body.count))
         let bytes = withUnsafeBytes(of: &header) { Array($0) } + head + body
@@ -134,8 +134,11 @@ final class ModuleProcess {
         return sequence
     }
 
-    /// Whether a reply of that number is due; once for each command. From any thread.
-    func answers(_ sequence: UInt32) -> Bool { unanswered.withLock { $0.remove(sequence) != nil } }
+    /// Whether a message of that type and number is due. From any thread.
+    func expects(_ type: Int, _ sequence: UInt32) -> Bool { unanswered.withLock { $0[sequence] == type } }
+
+    /// It has come: each command is answered once.
+    func answered(_ sequence: UInt32) { unanswered.withLock { _ = $0.removeValue(forKey: sequence) } }
 }
 
 /// What a process is started with.

@@ -45,8 +45,6 @@ final class ProcessSupervisor: @unchecked Sendable {
     private static let keptLines = 12
     /// No pipe holds more than this, so nobody who has ended left more.
     private static let mostLeft = 1 << 20
-    /// Bytes of a reason that a module gives.
-    private static let longestReason = 1 << 16
 
     let records: Monitor<[ProcessRecord]>
     private let processKeeper: keeper
@@ -175,48 +173,58 @@ final class ProcessSupervisor: @unchecked Sendable {
         }
     }
 
-    /// The number of bytes read: 0 when nothing more is to be read from it, nil when there is nothing now.
+    /// The number of bytes read, nil when there is nothing now. What follows rubbish is read and dropped: a module that
+    /// waits for room in its FIFO would not reach its safe state.
     private func readReplies(_ index: Int) -> Int? {
+        let count = read(processes[index].replies) { parsers[index].append($0) }
         do {
-            let count = read(processes[index].replies) { parsers[index].append($0) }
-            while let message = try parsers[index].next() { try take(message, of: index) }
-            return count
+            while let message = try parsers[index].next(
+                admit: { (type, sequence) throws(FifoError) in try admit(type, sequence, of: index) })
+            {
+                try take(message, of: index)
+            }
         } catch {
+            parsers[index].abandon()
             lose(index) { $0.rubbish = error.cause }
-            return 0
+        }
+        return count
+    }
+
+    /// Nothing is waited for or kept but what may come now.
+    private func admit(_ type: Int, _ sequence: UInt32, of index: Int) throws(FifoError) {
+        let (hasAnnounced, isFree) = records.with { ($0[index].announcement != nil, $0[index].isFree) }
+        switch type {
+        case Int(HERMES_ANNOUNCE) where hasAnnounced: throw FifoError(cause: "announced its signals twice")
+        case Int(HERMES_ANNOUNCE) where isFree, Int(HERMES_FREE) where hasAnnounced:
+            throw FifoError(cause: "announced signals and said that it is a free script: it can be only one of them")
+        case Int(HERMES_REPLY), Int(HERMES_SAVED):
+            // Why a step failed, and how the end came about, are told unasked.
+            if type == Int(HERMES_REPLY), [0, .max].contains(sequence) { return }
+            guard processes[index].expects(type, sequence) else {
+                throw FifoError(cause: "sent a reply to a command that it was not given")
+            }
+        default: break
         }
     }
 
     private func take(_ message: FifoMessage, of index: Int) throws(FifoError) {
-        func status() -> (Int32, ArraySlice<UInt8>)? {
-            var reader = ByteReader(message.body[...])
-            guard let bits = reader.u32(), let rest = reader.take(reader.remaining) else { return nil }
-            return (Int32(bitPattern: bits), rest)
-        }
-        if Int(message.type) == Int(HERMES_REALTIME) {
-            let found = try Self.realtime(message.body)
-            return records.with { $0[index].realtime = found }
-        }
         switch Int(message.type) {
-        case Int(HERMES_ANNOUNCE):
-            let isFirst = records.with { records in
-                defer { records[index].announcement = records[index].announcement ?? message.body }
-                return records[index].announcement == nil
-            }
-            guard isFirst else { throw FifoError(cause: "announced its signals twice") }
+        case Int(HERMES_REALTIME):
+            let found = try Self.realtime(message.body)
+            records.with { $0[index].realtime = found }
+        case Int(HERMES_ANNOUNCE): records.with { $0[index].announcement = message.body }
         case Int(HERMES_FREE): records.with { $0[index].isFree = true }
         default:
-            guard let (status, rest) = status() else { throw FifoError(cause: "sent a reply without a status") }
-            // Why a step failed, and how the end came about, are told unasked.
-            let isUnasked = Int(message.type) == Int(HERMES_REPLY) && [0, .max].contains(message.sequence)
-            // So nothing is kept but what somebody waits for.
-            guard isUnasked || processes[index].answers(message.sequence) else {
-                throw FifoError(cause: "sent a reply to a command that it was not given")
+            var reader = ByteReader(message.body[...])
+            guard let bits = reader.u32(), let rest = reader.take(reader.remaining) else {
+                throw FifoError(cause: "sent a reply without a status")
             }
+            let status = Int32(bitPattern: bits)
+            processes[index].answered(message.sequence)
             if Int(message.type) == Int(HERMES_SAVED) {
                 return records.with { $0[index].states[message.sequence] = (status, Array(rest)) }
             }
-            let words = String(decoding: rest.prefix(Self.longestReason), as: UTF8.self)
+            let words = String(decoding: rest, as: UTF8.self)
             records.with { records in
                 switch message.sequence {
                 case 0: records[index].stepReason = words

@@ -86,6 +86,61 @@ enum Bytes {
         #expect(FifoParser.longest == 256 << 20)
     }
 
+    @Test(arguments: [0, 1, 5, 1000, FifoParser.longestReply])
+    func ofALongReplyOnlyItsBeginningIsKept(surplus: Int) throws {
+        let body: [UInt8] = [7, 0, 0, 0] + Array(repeating: 65, count: FifoParser.longestReason + surplus)
+        let stream = Bytes.message(2, sequence: 3, body) + Bytes.message(2, sequence: 4, [0, 0, 0, 0])
+        for size in [999, FifoParser.longestReply + 16, stream.count] {
+            var parser = FifoParser(), messages: [FifoMessage] = []
+            for start in stride(from: 0, to: stream.count, by: size) {
+                feed(&parser, stream[start..<min(start + size, stream.count)])
+                while let message = try parser.next() { messages.append(message) }
+            }
+            #expect(messages.map(\.sequence) == [3, 4])
+            #expect(messages.first?.body == Array(body.prefix(FifoParser.longestReply)))
+            #expect(parser.kept == 0)
+        }
+    }
+
+    @Test func theLongestReplyIsNotKept() throws {
+        var parser = FifoParser()
+        feed(&parser, Array("HMFF".utf8) + Bytes.u32(2) + Bytes.u32(1) + Bytes.u32(FifoParser.longest))
+        let piece = [UInt8](repeating: 0, count: 1 << 16)
+        for _ in 1..<FifoParser.longest / piece.count {
+            feed(&parser, piece)
+            #expect(try parser.next() == nil)
+            try #require(parser.kept <= 2 * piece.count)
+        }
+        feed(&parser, piece)
+        #expect(try parser.next()?.body.count == FifoParser.longestReply)
+    }
+
+    @Test(arguments: [4, 5]) func aWordIsShort(type: Int) {
+        var parser = FifoParser()
+        feed(&parser, Array("HMFF".utf8) + Bytes.u32(type) + Bytes.u32(0) + Bytes.u32(65537))
+        let error = #expect(throws: FifoError.self) { try parser.next() }
+        #expect(error?.cause == "sent a message of 65537 bytes; the longest has 65536")
+    }
+
+    @Test func whatIsNotAdmittedIsKnownByItsHeader() {
+        var parser = FifoParser()
+        feed(&parser, Array("HMFF".utf8) + Bytes.u32(3) + Bytes.u32(9) + Bytes.u32(FifoParser.longest))
+        let refused = FifoError(cause: "not now")
+        let error = #expect(throws: FifoError.self) {
+            try parser.next { (type, sequence) throws(FifoError) in if type == 3 && sequence == 9 { throw refused } }
+        }
+        #expect(error == refused)
+    }
+
+    @Test func nothingIsKeptOfAStreamThatWasAbandoned() throws {
+        var parser = FifoParser()
+        feed(&parser, Array("rubbish, and more".utf8))
+        parser.abandon()
+        feed(&parser, Bytes.message(2, sequence: 1, [0, 0, 0, 0]))
+        #expect(try parser.next() == nil)
+        #expect(parser.kept == 0)
+    }
+
     @Test func whatWasReadIsNotKept() throws {
         // Always half a message behind: the buffer never runs empty.
         let message = Bytes.message(2, sequence: 1, Array(repeating: 0, count: 10_000))
