@@ -120,7 +120,9 @@ extension Fleet {
             return true
         }
         if message.say == "unsafe" {
-            guard var failure: RunFailure = take(message, from: host), unsafe.count < Self.mostErrors else { return true }
+            guard var failure: RunFailure = take(message, from: host), unsafe.count < Self.mostErrors else {
+                return true
+            }
             failure.host = name
             unsafe.append(failure)
             return true
@@ -164,7 +166,10 @@ extension Fleet {
     }
 
     /// What hosts say on a link.
-    static let words: Set<String> = ["ok", "announced", "values", "applied", "fired", "times", "trace", "unsafe", "failed"]
+    // ASCII
+    static let words: Set<String> = [
+        "ok", "announced", "values", "applied", "fired", "times", "trace", "unsafe", "failed",
+    ]
 
     /// What a host says that has failed; nil for any other word.
     func failure(in message: ControlMessage, from host: Int) -> RunFailure? {

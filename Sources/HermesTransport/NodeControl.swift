@@ -82,6 +82,7 @@ public final class NodeControl: @unchecked Sendable {
     private static let mostWaiting: Int32 = 500
     private static let messagesInTurn = 100
     /// What a node says of itself.
+    // ASCII
     private static let unasked: Set<String> = ["line", "gone", "stuck"]
     /// Bytes of the longest message a node may send.
     public static let longestMessage: Int64 = 64 << 20

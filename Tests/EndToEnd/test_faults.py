@@ -30,13 +30,13 @@ class Bench:
         self.ends = desk.folder / "ends"
         desk.module("trouble")
 
-    def config(self, modules, wiring=(), name=None, **execution):
+    def config(self, modules, wiring=(), name=None, start_timeout_s=30, **execution):
         """`modules`: name to the text of its trouble file, or to its Settings."""
         lines = ["version: '0.2'", f"name: {name or self.desk.name}", "modules:"]
         for module, what in modules.items():
             if not isinstance(what, Settings):
                 self.desk.write(f"{module}.trouble", what.format(ends=self.ends) + "\n")
-                what = f"{{ type: process, executable: ./trouble, config: ./{module}.trouble }}"
+                what = f"{{ type: process, executable: ./trouble, config: ./{module}.trouble, start_timeout_s: {start_timeout_s} }}"
             lines.append(f"  {module}: {what}")
         if wiring:
             lines.append("wiring:")
@@ -171,8 +171,8 @@ def test_module_hangs_in_a_step(bench):
 
 @pytest.mark.parametrize("when", ["init", "stage"])
 def test_module_hangs_before_the_first_frame(bench, when):
-    done = bench.desk.run(bench.config({"fine": "signal x", "sleeper": f"{when} hang"}, end_time=1, step_timeout_s=1), timeout=60)
-    done.expect(2, "sleeper", when)
+    done = bench.desk.run(bench.config({"fine": "signal x", "sleeper": f"{when} hang"}, end_time=1, start_timeout_s=4), timeout=60)
+    done.expect(2, "sleeper", when, "start_timeout_s")
 
 
 def test_module_is_stopped(bench):
@@ -226,9 +226,9 @@ def test_rubbish_on_the_reply_fifo(bench, when):
 
 
 def test_program_that_never_announces(bench):
-    mute = Settings("{ type: process, executable: /bin/sleep, args: ['1000'] }")
-    done = bench.desk.run(bench.config({"fine": FINE, "mute": mute}, end_time=1, step_timeout_s=1), timeout=60)
-    done.expect(2, "mute")
+    mute = Settings("{ type: process, executable: /bin/sleep, args: ['1000'], start_timeout_s: 4 }")
+    done = bench.desk.run(bench.config({"fine": FINE, "mute": mute}, end_time=1), timeout=60)
+    done.expect(2, "mute", "start_timeout_s")
 
 
 def test_program_that_ends_without_announcing(bench):
