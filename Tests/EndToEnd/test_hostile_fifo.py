@@ -231,7 +231,7 @@ def attempt(desk, case, number, place, hosts="", far="", watched=None):
     return f"{case}:\n  {'; '.join(wrong)}\n{text}" if wrong else None
 
 
-def attempt_all(desk, cases, place, at_once=6, **more):
+def attempt_all(desk, cases, place, at_once=8, **more):
     with ThreadPoolExecutor(at_once) as pool:
         found = pool.map(lambda each: attempt(desk, each[1], each[0], place, **more), enumerate(cases))
         wrong = [each for each in found if each]
