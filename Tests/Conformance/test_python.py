@@ -107,6 +107,32 @@ def test_values_are_converted_as_wires_do(script):
     assert seen[2] == (0, 2**63 - 1, -infinity, infinity, False)
 
 
+def test_arrays_without_dimensions_are_numbers(script):
+    """What scipy.interpolate and many functions of numpy give for one number."""
+    pytest.importorskip("numpy")
+    running = script(
+        """
+        import hermes
+        import numpy
+        class Module:
+            long = hermes.output(0)
+            double = hermes.output(0.0)
+            flag = hermes.output(False)
+            def step(self, dt):
+                self.long, self.double, self.flag = numpy.array(7.5), numpy.array(7.5), numpy.array(1)
+                if hermes.frame() == 2:
+                    self.long = numpy.array(2**53 + 1)
+                if hermes.frame() == 3:
+                    self.long = numpy.array([1, 2])
+        """
+    ).start()
+    assert running.step() == 0, running.failure() + running.written()
+    assert running.values() == {"long": 8, "double": 7.5, "flag": True}
+    assert running.step() == 0 and running.values()["long"] == 2**53 + 1
+    assert running.step() == 1
+    assert "signal 'long'" in running.failure()
+
+
 @pytest.mark.parametrize(
     "body, status, reason",
     [

@@ -39,7 +39,8 @@ def convert(value: Any, code: int, what: str) -> Value:
         low, high = _LIMITS[code]
         try:
             whole = value.__index__()
-        except AttributeError:
+        except (AttributeError, TypeError):
+            # numpy arrays without dimensions have __index__ and refuse it for anything but integers.
             number = _as_float(value, what)
             if math.isnan(number):
                 return 0
